@@ -54,7 +54,7 @@ impl Bed {
     /// Runs work until there is something to answer.
     fn settle(&mut self, name: CommandName, mut action: Next) -> Next {
         while let Next::Work { work, stage } = action {
-            let result = self.worker.run(vec![work]).remove(0);
+            let result = self.worker.run([&work]).remove(0);
             action = self.app.resume(CONN, name, stage, result, NOW);
         }
         action
@@ -279,9 +279,9 @@ fn with_closed_metrics_a_login_must_be_valid_until_the_points_are_stored() {
     while let Next::Work { work, stage } = action {
         if matches!(work, Work::Write(_)) {
             let (name, password_hash) = (VmName::from_store("vm"), "another".to_owned());
-            bed.worker.run(vec![Work::Write(Write::ChangePassword { name, password_hash })]);
+            bed.worker.run([&Work::Write(Write::ChangePassword { name, password_hash })]);
         }
-        let result = bed.worker.run(vec![work]).remove(0);
+        let result = bed.worker.run([&work]).remove(0);
         action = bed.app.resume(CONN, CommandName::Put, stage, result, NOW);
     }
     assert!(matches!(action, Next::Answer(answer) if answer == refused), "the put is refused");
@@ -294,7 +294,7 @@ fn all_pages_of_a_list_have_the_login_of_its_request() {
     let token = bed.token("a");
     for _ in 0..limits::PAGE_ROWS_MAX {
         let write = Write::AddVm { shape: SHAPE, disk_sizes_gib: vec![1], vms_max: 10_000, now: NOW };
-        bed.worker.run(vec![Work::Write(write)]);
+        bed.worker.run([&Work::Write(write)]);
     }
     let refused = Answer::Failed(Failure::AuthenticationRequired);
     for command in [Command::List(List::AllVms), Command::ActionList(List::AllVms)] {
@@ -328,7 +328,7 @@ fn a_list_ends_when_its_login_does() {
         let Next::Page(page) = bed.call(Scope::Request, Some(&token), list) else { panic!("no page") };
         assert!(page.listing.caller.login.is_some());
         let (name, password_hash) = (VmName::from_store("a"), "another".to_owned());
-        bed.worker.run(vec![Work::Write(Write::ChangePassword { name, password_hash })]);
+        bed.worker.run([&Work::Write(Write::ChangePassword { name, password_hash })]);
         let next = bed.app.page(CONN, page.listing, Cursor::AfterVm(VmId(0)));
         match bed.settle(CommandName::ActionList, next) {
             Next::Answer(Answer::Failed(Failure::AuthenticationRequired)) => assert!(ends),

@@ -213,8 +213,11 @@ impl WorkerContext {
     }
 
     /// Runs `batch`, all of one lane; returns the results in order. Writes share a commit; reads share a snapshot.
-    pub fn run(&mut self, batch: Vec<Work>) -> Vec<Result<WorkResult, WorkError>> {
-        let (mut results, mut reads, mut writes) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+    pub fn run<'w>(
+        &mut self,
+        batch: impl IntoIterator<Item = &'w Work>,
+    ) -> Vec<Result<WorkResult, WorkError>> {
+        let (mut results, mut reads, mut writes) = (Vec::new(), Vec::new(), Vec::new());
         for work in batch {
             match work {
                 Work::Hash(work) => results.push(self.hash(work)),
@@ -226,11 +229,7 @@ impl WorkerContext {
         let costs = Arc::clone(self.hasher.costs());
         self.run_on_store(reads.len(), &mut results, |store| read_all(store, reads, &costs));
         self.run_on_store(writes.len(), &mut results, |store| {
-            store
-                .write(&writes.iter().collect::<Vec<_>>())
-                .into_iter()
-                .map(|result| result.map(WorkResult::Written))
-                .collect()
+            store.write(&writes).into_iter().map(|result| result.map(WorkResult::Written)).collect()
         });
         results
     }
@@ -258,11 +257,11 @@ impl WorkerContext {
         results.extend(done.into_iter().map(|result| result.map_err(WorkError::Store)));
     }
 
-    fn hash(&mut self, work: Hash) -> Result<WorkResult, WorkError> {
+    fn hash(&mut self, work: &Hash) -> Result<WorkResult, WorkError> {
         let result = match work {
-            Hash::New { password } => self.hasher.hash(&password).map(WorkResult::Hashed),
+            Hash::New { password } => self.hasher.hash(password).map(WorkResult::Hashed),
             Hash::Verify { password, stored } => {
-                self.hasher.verify(&password, stored.as_deref()).map(WorkResult::Verified)
+                self.hasher.verify(password, stored.as_deref()).map(WorkResult::Verified)
             }
         };
         result.map_err(|error| {
@@ -279,17 +278,17 @@ impl WorkerContext {
     }
 }
 
-fn compute(work: Compute) -> WorkResult {
+fn compute(work: &Compute) -> WorkResult {
     match work {
         Compute::Decode { text } => WorkResult::Decoded(dialect::decode_json(text.as_slice())),
-        Compute::Convert { data } => WorkResult::Converted(dialect::convert(&data)),
+        Compute::Convert { data } => WorkResult::Converted(dialect::convert(data)),
     }
 }
 
 /// Runs a batch of reads on one snapshot. All were requested before it begins, so it is recent enough for each.
 fn read_all(
     store: &mut dyn Store,
-    batch: Vec<Read>,
+    batch: Vec<&Read>,
     costs: &StoredCosts,
 ) -> Vec<Result<WorkResult, StoreError>> {
     // A single lookup is one statement and needs no snapshot.
@@ -306,7 +305,7 @@ fn read_all(
     });
     let mut owners = owners(store.registry(), tokens.collect()).into_iter();
     let mut cache = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
-    let mut batch: Vec<(usize, Read)> = batch.into_iter().enumerate().collect();
+    let mut batch: Vec<(usize, &Read)> = batch.into_iter().enumerate().collect();
     batch.sort_by_key(|(_, read)| read.phase());
     let mut finished = Vec::with_capacity(batch.len());
     let mut is_locked = false;
@@ -319,18 +318,18 @@ fn read_all(
             Read::FindToken { current, .. } => owners
                 .next()
                 .expect("one owner per token")
-                .and_then(|owner| token(store.registry(), owner, current)),
+                .and_then(|owner| token(store.registry(), owner, current.as_ref())),
             // After one lock timeout the other reads fail at once, so that finished results are not held up.
             _ if is_locked => Err(StoreError::Busy),
             Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
-            Read::ListPage { requester, page } => list(store, &requester, page, &mut cache),
+            Read::ListPage { requester, page } => list(store, requester, page, &mut cache),
             Read::FindCredentials { name } => {
                 costs.complete(store.registry(), run_of_prefix);
-                store.registry().credentials(&name).map(WorkResult::Credentials)
+                store.registry().credentials(name).map(WorkResult::Credentials)
             }
             Read::FindCredentialsById { vm } => {
                 costs.complete(store.registry(), run_of_prefix);
-                store.registry().credentials_by_id(vm).map(WorkResult::Credentials)
+                store.registry().credentials_by_id(*vm).map(WorkResult::Credentials)
             }
         };
         is_locked |= matches!(result, Err(StoreError::Busy));
@@ -371,12 +370,12 @@ fn owners(
 fn token(
     store: &mut dyn RegistryStore,
     owner: Option<Login>,
-    current: Option<Login>,
+    current: Option<&Login>,
 ) -> Result<WorkResult, StoreError> {
     let current_holds = match current {
         // The owner was just read from the same state of the VM.
-        Some(current) if owner.as_ref() == Some(&current) => true,
-        Some(current) => store.is_current(&current)?,
+        Some(current) if owner.as_ref() == Some(current) => true,
+        Some(current) => store.is_current(current)?,
         None => false,
     };
     Ok(WorkResult::Token { owner, current_holds })
@@ -385,7 +384,7 @@ fn token(
 fn list(
     store: &mut dyn Store,
     requester: &Requester,
-    request: PageRequest,
+    request: &PageRequest,
     cache: &mut PageCache,
 ) -> Result<WorkResult, StoreError> {
     let login_holds = match requester {

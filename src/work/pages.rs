@@ -64,19 +64,18 @@ impl PageCache {
     /// The page for `request`, cached or read.
     pub(super) fn make(
         &mut self,
-        request: PageRequest,
+        request: &PageRequest,
         store: &mut dyn Store,
     ) -> Result<PageRead, StoreError> {
         self.lists_left = self.lists_left.saturating_sub(1);
         match &self.page {
-            Some((cached, page)) if *cached == request => return Ok(page.clone()),
+            Some((cached, page)) if cached == request => return Ok(page.clone()),
             _ => {}
         }
-        if self.lists_left == 0 || !request.is_shareable() {
-            return request.make(store);
+        let page = request.make(store)?;
+        if self.lists_left > 0 && request.is_shareable() {
+            self.page = Some((request.clone(), page.clone()));
         }
-        let page = request.clone().make(store)?;
-        self.page = Some((request, page.clone()));
         Ok(page)
     }
 }
@@ -91,19 +90,19 @@ impl PageRequest {
     }
 
     /// Reads the page.
-    pub(super) fn make(self, store: &mut dyn Store) -> Result<PageRead, StoreError> {
+    pub(super) fn make(&self, store: &mut dyn Store) -> Result<PageRead, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;
         match self {
-            PageRequest::Vms { after } => Ok(vms_page(store.registry().vms_after(after, rows_max)?)),
+            PageRequest::Vms { after } => Ok(vms_page(store.registry().vms_after(*after, rows_max)?)),
             PageRequest::EverConnected { after } => {
-                Ok(vms_page(store.registry().ever_connected_after(after, rows_max)?))
+                Ok(vms_page(store.registry().ever_connected_after(*after, rows_max)?))
             }
-            PageRequest::Disks { after } => disks_page(store.registry(), after),
+            PageRequest::Disks { after } => disks_page(store.registry(), *after),
             PageRequest::Peers { only_authenticated, peers, next } => {
-                peers_page(store.registry(), only_authenticated, peers, next)
+                peers_page(store.registry(), *only_authenticated, peers, *next)
             }
-            PageRequest::Points { filter, after } => points_page(store.points(), &filter, after),
-            PageRequest::Members { members, next } => members_page(store.registry(), &members, next),
+            PageRequest::Points { filter, after } => points_page(store.points(), filter, *after),
+            PageRequest::Members { members, next } => members_page(store.registry(), members, *next),
         }
     }
 }
@@ -136,7 +135,7 @@ fn points_page(
 fn peers_page(
     store: &mut dyn RegistryStore,
     only_authenticated: bool,
-    peers: Vec<PeerIndex>,
+    peers: &[PeerIndex],
     mut next: Option<Cursor>,
 ) -> Result<PageRead, StoreError> {
     let mut entries: Vec<PeerEntry> = Vec::new();

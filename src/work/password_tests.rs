@@ -178,7 +178,7 @@ fn a_failed_login_hashes_the_same_memory_passes_and_lanes_for_every_name() {
         for name in of_three_costs.into_iter().chain(["4", "unknown"]) {
             // As in a daemon that has just started.
             let mut worker = WorkerContext::new(Arc::clone(&factory), known_costs(configured));
-            let mut run = |work| worker.run(vec![work]).remove(0).unwrap();
+            let mut run = |work: Work| worker.run([&work]).remove(0).unwrap();
             let find = Work::Read(Read::FindCredentials { name: VmName::parse(name).unwrap() });
             let WorkResult::Credentials(found) = run(find) else { panic!("no credentials") };
             assert_eq!(found.is_some(), name != "unknown", "{name}");

@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn run(worker: &mut WorkerContext, work: Work) -> WorkResult {
-        worker.run(vec![work]).remove(0).expect("the work succeeds")
+        worker.run([&work]).remove(0).expect("the work succeeds")
     }
 
     #[test]

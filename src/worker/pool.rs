@@ -17,7 +17,7 @@ use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
 use crate::sys;
 use crate::work::password::known_costs;
 use crate::work::stored_costs::{Cost, StoredCosts};
-use crate::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
+use crate::work::{Lane, WorkError, WorkResult, WorkerContext};
 
 /// The settings of a pool.
 #[derive(Clone, Debug)]
@@ -222,26 +222,16 @@ impl PoolControl {
     /// and may still wait.
     fn run(&self, run: RunId, mut batch: Vec<Job>, context: &mut WorkerContext) -> Vec<Job> {
         batch.retain(|job| job.state.start(run));
-        let (mut started, mut work) = (Vec::new(), Vec::new());
-        let (mut completions, mut requeued) = (Vec::new(), Vec::new());
-        for job in batch {
-            let copy = match self.lock_retry(&job) {
-                LockRetry::Expired => {
-                    completions.push(Completion { key: job.key, result: Err(BUSY) });
-                    continue;
-                }
-                LockRetry::Possible => Some(job.clone()),
-                LockRetry::Final => None,
-            };
-            started.push((job.key, copy));
-            work.push(job.work);
-        }
-        for ((key, copy), result) in started.into_iter().zip(run_work(work, context)) {
+        let is_expired = |job: &mut Job| self.lock_retry(job) == LockRetry::Expired;
+        self.fail(batch.extract_if(.., is_expired).collect(), &BUSY);
+        let results = run_work(&batch, context);
+        let (mut completions, mut requeued) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (job, result) in batch.into_iter().zip(results) {
             let is_busy = matches!(&result, Err(error) if *error == BUSY);
-            let can_retry = |job: &Job| self.lock_retry(job) == LockRetry::Possible && job.state.requeue(run);
-            match copy {
-                Some(job) if is_busy && can_retry(&job) => requeued.push(job),
-                _ => completions.push(Completion { key, result }),
+            if is_busy && self.lock_retry(&job) == LockRetry::Possible && job.state.requeue(run) {
+                requeued.push(job);
+            } else {
+                completions.push(Completion { key: job.key, result });
             }
         }
         self.complete(completions);
@@ -294,10 +284,10 @@ fn lower_priority() {
     }
 }
 
-/// Runs `work`. After a panic all of it fails, and the thread continues.
-fn run_work(work: Vec<Work>, context: &mut WorkerContext) -> Vec<Result<WorkResult, WorkError>> {
-    let count = work.len();
-    match catch_unwind(AssertUnwindSafe(|| context.run(work))) {
+/// Runs `jobs`. After a panic all of them fail, and the thread continues.
+fn run_work(jobs: &[Job], context: &mut WorkerContext) -> Vec<Result<WorkResult, WorkError>> {
+    let count = jobs.len();
+    match catch_unwind(AssertUnwindSafe(|| context.run(jobs.iter().map(|job| &job.work)))) {
         Ok(results) if results.len() == count => return results,
         Ok(results) => log::error!("{count} tasks had {} results", results.len()),
         // The panic hook has logged it.

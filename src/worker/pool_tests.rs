@@ -8,7 +8,7 @@ use crate::store::{
     PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, VmPage, Write, WriteOutcome,
 };
 use crate::work::pages::PageRequest;
-use crate::work::{Read, Requester};
+use crate::work::{Read, Requester, Work};
 use crate::worker::{Account, JobKey, JobState, Priority};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -191,7 +191,7 @@ fn only_one_read_of_a_batch_waits_for_a_lock() {
     let mut context =
         WorkerContext::new(Arc::new(factory), known_costs(Cost { memory_kib: 64, passes: 1, lanes: 1 }));
     let lookup = Work::Read(Read::FindCredentials { name: VmName::from_store("a") });
-    let results = context.run(vec![job(1).work, lookup, job(2).work, job(3).work]);
+    let results = context.run([&job(1).work, &lookup, &job(2).work, &job(3).work]);
     assert_eq!(results.len(), 4);
     assert!(matches!(results[1], Ok(WorkResult::Credentials(None))), "{results:?}");
     for at in [0, 2, 3] {

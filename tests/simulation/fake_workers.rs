@@ -248,7 +248,7 @@ impl FakeWorkers {
     fn run_all(&mut self, tasks: Vec<Work>, now: Instant, config: &FaultConfig) -> Vec<TaskResult> {
         let is_write = tasks.iter().all(|work| matches!(work, Work::Write(_)));
         if tasks.len() > 1 && is_write && config.writes_behind && self.random.chance(40) {
-            return self.tools.run(tasks);
+            return self.tools.run(&tasks);
         }
         let run = |work: Work| {
             let interleaved = is_of_points(&work).then(|| self.begin_interleaved(config)).flatten();
@@ -276,7 +276,7 @@ impl FakeWorkers {
         let mut tools = WorkerContext::new(Arc::clone(&self.factory), known_costs(COST));
         let (result, copy) = (Arc::clone(&seq), work.clone());
         let write_hook = move || {
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = tools.run(vec![copy]).pop();
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = tools.run([&copy]).pop();
         };
         self.faults().write_hook = Some(Box::new(write_hook));
         Some(InterleavedJob { id, key: job.key, work, seq })
@@ -322,14 +322,14 @@ impl FakeWorkers {
         }
         let is_computing = work.lane() == Lane::Compute;
         if is_computing || !self.random.chance(config.failed_percent) {
-            return self.tools.run(vec![work]).pop().expect("one result for one work");
+            return self.tools.run([&work]).pop().expect("one result for one work");
         }
         let why = "a simulated fault".to_owned();
         Err(WorkError::Store(match self.random.between(0, 2) {
             0 => StoreError::Busy,
             1 if is_write => {
                 if self.random.chance(50) {
-                    self.tools.run(vec![work]);
+                    self.tools.run([&work]);
                 }
                 StoreError::OutcomeUnknown(why)
             }
