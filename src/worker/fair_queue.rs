@@ -131,8 +131,19 @@ impl<T> FairQueue<T> {
     /// Like [`FairQueue::pop`], but charges the job only if `is_charged` returns true: an abandoned job
     /// costs nothing, and must not be charged to others.
     pub(crate) fn pop_charged(&mut self, weight_max: usize, is_charged: impl Fn(&T) -> bool) -> Option<T> {
-        let entry = self.next_entry()?;
-        let flow = self.flows.get_mut(&entry.accounts)?;
+        let (entry, flow) = loop {
+            let mut first = self.schedule.peek_mut()?;
+            let accounts = first.0.accounts;
+            let flow = self.flows.get_mut(&accounts)?;
+            match schedule_entry(accounts, flow, &self.usage) {
+                Some(entry) if entry == first.0 => break (entry, flow),
+                Some(entry) => first.0 = entry,
+                None => {
+                    PeekMut::pop(first);
+                    flow.is_scheduled = false;
+                }
+            }
+        };
         if flow.jobs.front()?.weight > weight_max {
             return None;
         }
@@ -180,22 +191,6 @@ impl<T> FairQueue<T> {
     /// The total weight of all jobs.
     pub(crate) fn weight(&self) -> usize {
         self.weight
-    }
-
-    /// The next entry of the schedule.
-    fn next_entry(&mut self) -> Option<ScheduleEntry> {
-        loop {
-            let mut first = self.schedule.peek_mut()?;
-            let flow = self.flows.get_mut(&first.0.accounts)?;
-            match schedule_entry(first.0.accounts, flow, &self.usage) {
-                Some(entry) if entry == first.0 => return Some(entry),
-                Some(entry) => first.0 = entry,
-                None => {
-                    PeekMut::pop(first);
-                    flow.is_scheduled = false;
-                }
-            }
-        }
     }
 
     /// The accounts of the newest job of the heaviest account that `select` selects, if that account is heavier than
