@@ -78,7 +78,7 @@ pub fn page(listing: &Listing, choice: u8) -> Page {
             Page { listing: listing.clone(), items: entries(*list, choice), next }
         }
         Query::Points(_) => {
-            let next = has_more.then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 0 });
+            let next = has_more.then_some(Cursor::AfterPoint(None));
             Page { listing: listing.clone(), items: Items::Points(series(choice)), next }
         }
     }

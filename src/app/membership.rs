@@ -75,24 +75,20 @@ impl VmMembership {
         self.members.len() < limits::AUTHORIZED_VMS_MAX || self.members.contains_key(&vm)
     }
 
-    /// One page of the members of `set` after position `after`, and the cursor of the next page.
-    pub fn page(&self, set: Membership, after: Option<u64>) -> (Vec<MemberIndex>, Option<Cursor>) {
+    /// One page of the members of `set` from position `from`, and the cursor of the next page.
+    pub fn page(&self, set: Membership, from: u64) -> (Vec<MemberIndex>, Option<Cursor>) {
         let positions = match set {
             Membership::Authorized => &self.authorized,
             Membership::Connected => &self.connected,
         };
-        let rest = positions.range(after.map_or(0, |after| after + 1)..);
-        let members: Vec<MemberIndex> = rest
-            .take(limits::PAGE_ROWS_MAX)
-            .map(|(&position, &vm)| MemberIndex {
-                index: position,
-                vm,
-                has_login: !self.is_authorized_for_all(vm),
-            })
-            .collect();
-        let is_full = members.len() == limits::PAGE_ROWS_MAX;
-        let next = members.last().filter(|_| is_full).map(|last| Cursor::AfterMember(last.index));
-        (members, next)
+        let mut rest = positions.range(from..);
+        let members = rest.by_ref().take(limits::PAGE_ROWS_MAX).map(|(&index, &vm)| MemberIndex {
+            index,
+            vm,
+            has_login: !self.is_authorized_for_all(vm),
+        });
+        let members = members.collect();
+        (members, rest.next().map(|(&position, _)| Cursor::FromMember(position)))
     }
 
     fn enter(&mut self, vm: VmId, set: Membership) {
@@ -129,16 +125,14 @@ mod tests {
 
     /// The members of a set, page by page.
     fn members(membership: &VmMembership, set: Membership) -> Vec<i64> {
-        let (mut seen, mut after) = (Vec::new(), None);
-        loop {
-            let (members, next) = membership.page(set, after);
+        let (mut seen, mut from) = (Vec::new(), Some(Cursor::FromMember(0)));
+        while let Some(Cursor::FromMember(position)) = from {
+            let (members, next) = membership.page(set, position);
             assert!(members.len() <= limits::PAGE_ROWS_MAX);
             seen.extend(members.iter().map(|member| member.vm.0));
-            match next {
-                Some(Cursor::AfterMember(position)) => after = Some(position),
-                _ => return seen,
-            }
+            from = next;
         }
+        seen
     }
 
     fn both(membership: &VmMembership) -> [Vec<i64>; 2] {

@@ -366,7 +366,7 @@ fn a_login_may_apply_to_the_connection() {
     assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [1]);
     bed.app.presence_mut().close(CONN);
     assert_eq!(bed.app.presence().authenticated_count(), 0);
-    assert!(bed.app.presence().membership().page(Membership::Authorized, None).0.is_empty());
+    assert!(bed.app.presence().membership().page(Membership::Authorized, 0).0.is_empty());
 }
 
 #[test]

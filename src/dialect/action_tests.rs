@@ -345,7 +345,7 @@ fn answers_are_written_byte_for_byte() {
 fn list(list: List, id: Option<&RequestId>, pages: Vec<Items>) -> String {
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, items) in pages.into_iter().enumerate() {
-        let next = (index + 1 < count).then_some(Cursor::AfterMember(1));
+        let next = (index + 1 < count).then_some(Cursor::FromMember(1));
         let listing =
             Listing { command: CommandName::List, query: Query::List(list), caller: Caller::default() };
         let page = Page { listing, items, next };

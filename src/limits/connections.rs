@@ -71,8 +71,8 @@ pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 /// VMs without a password that may be authorized or connected at a time: as many as a store holds by default. The next
 /// one is answered `busy`. Each takes some 150 bytes.
 pub const AUTHORIZED_VMS_MAX: usize = 1 << 20;
-/// Members looked up per query while a page is made: bounds memory when all have many disks.
-pub const MEMBERS_PER_QUERY: usize = 16;
+/// VMs looked up per query while a page is made: bounds memory when all have many disks.
+pub const VMS_PER_QUERY: usize = 16;
 
 /// Open requests with an id per connection, by default.
 pub const REQUESTS_PER_CONNECTION: usize = 16_384;

@@ -81,7 +81,7 @@ pub struct PeerEntry {
     pub vm: Option<Vm>,
 }
 
-/// Position in a paged answer: the last entry that was sent or examined.
+/// Position in a paged answer: the last entry that was sent, or the next to examine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Cursor {
@@ -89,13 +89,19 @@ pub enum Cursor {
     AfterDisk(DiskId),
     /// The next index in the table of connections.
     FromPeer(u32),
-    /// The sequence number of the last authorized or connected VM that was examined.
-    AfterMember(u64),
-    /// The last point that was sent.
-    AfterPoint {
-        series: SeriesId,
-        timestamp: i64,
-    },
+    /// The position of the next authorized or connected VM.
+    FromMember(u64),
+    /// The last point that was sent, if any.
+    AfterPoint(Option<PointPosition>),
+}
+
+/// The position of a point in the order of all points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PointPosition {
+    /// Its series.
+    pub series: SeriesId,
+    /// Its time, in seconds since 1970.
+    pub timestamp: i64,
 }
 
 /// The server's counters; values count from the start of the server unless documented otherwise.

@@ -19,7 +19,7 @@ pub mod series;
 pub mod vm;
 
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
-pub use answer::{ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, Statistics};
+pub use answer::{ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, Statistics};
 pub use command::{BadField, Caller, Command, List, Listing, Put, Query};
 pub use command_table::{Access, CommandName};
 pub use denial::Denial;

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use crate::ids::SeriesId;
+pub use crate::model::PointPosition;
 use crate::model::{MetricKey, PointFilter, Series};
 
 /// The range that a scan covers: points of one key or of all, from a position on, between two times.
@@ -43,15 +44,6 @@ pub trait PointStore {
 
     /// As [`PointStore::points_after`]; `count_max` is at least one.
     fn scan(&mut self, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, StoreError>;
-}
-
-/// The position of a point in the order of all points.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PointPosition {
-    /// Its series.
-    pub series: SeriesId,
-    /// Its time, in seconds since 1970.
-    pub timestamp: i64,
 }
 
 /// A page of points.

@@ -2,8 +2,8 @@
 
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, Peer, PeerEntry, PointFilter, Vm};
-use crate::store::{PointPage, PointPosition, PointStore, RegistryStore, Store, StoreError, VmPage};
+use crate::model::{Cursor, Items, Peer, PeerEntry, PointFilter, PointPosition, Vm};
+use crate::store::{PointPage, PointStore, RegistryStore, Store, StoreError, VmPage};
 
 /// The page to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,7 +90,7 @@ impl PageRequest {
     }
 
     /// Reads the page.
-    pub(super) fn make(&self, store: &mut dyn Store) -> Result<PageRead, StoreError> {
+    fn make(&self, store: &mut dyn Store) -> Result<PageRead, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;
         match self {
             PageRequest::Vms { after } => Ok(vms_page(store.registry().vms_after(*after, rows_max)?)),
@@ -125,61 +125,64 @@ fn points_page(
     after: Option<PointPosition>,
 ) -> Result<PageRead, StoreError> {
     let PointPage { series, next } = store.points_after(filter, after, limits::POINTS_PER_PAGE_MAX)?;
-    let next = next.map(|PointPosition { series, timestamp }| Cursor::AfterPoint { series, timestamp });
-    Ok(PageRead { items: Items::Points(series), next })
+    Ok(PageRead { items: Items::Points(series), next: next.map(|last| Cursor::AfterPoint(Some(last))) })
 }
 
 /// Joins connections with their VMs. If a VM was removed, an active connection is listed without it, and an
-/// authenticated one is left out. The page ends early before a connection that would exceed the row limit, unless it is
-/// the first.
+/// authenticated one is left out.
 fn peers_page(
     store: &mut dyn RegistryStore,
     only_authenticated: bool,
     peers: &[PeerIndex],
-    mut next: Option<Cursor>,
+    next: Option<Cursor>,
 ) -> Result<PageRead, StoreError> {
-    let mut entries: Vec<PeerEntry> = Vec::new();
-    let mut rows = 0;
-    for connection in peers {
-        let vm = match connection.vm {
-            Some(id) => store.vms(&[id])?.pop(),
-            None => None,
-        };
-        if vm.is_none() && only_authenticated {
-            continue;
-        }
-        rows += 1 + vm.as_ref().map_or(0, |vm| vm.disks.len());
-        if rows > limits::PAGE_ROWS_MAX && !entries.is_empty() {
-            next = Some(Cursor::FromPeer(connection.index));
-            break;
-        }
-        entries.push(PeerEntry { peer: connection.peer, vm });
-    }
+    let entry = |connection: &PeerIndex, vm: Option<&Vm>| {
+        let is_listed = vm.is_some() || !only_authenticated;
+        is_listed.then(|| PeerEntry { peer: connection.peer, vm: vm.cloned() })
+    };
+    let (entries, rest) = join(store, peers, |connection| connection.vm, entry)?;
+    let next = rest.map(|connection| Cursor::FromPeer(connection.index)).or(next);
     Ok(PageRead { items: Items::Peers(entries), next })
 }
 
 /// Looks up the members of a set. Leaves out VMs that were removed, or that got a password and have no authenticated
-/// connection. The page ends early before a VM that would exceed the row limit, unless it is the first.
+/// connection.
 fn members_page(
     store: &mut dyn RegistryStore,
     members: &[MemberIndex],
     next: Option<Cursor>,
 ) -> Result<PageRead, StoreError> {
-    let (mut vms, mut rows, mut last) = (Vec::new(), 0, None);
-    for chunk in members.chunks(limits::MEMBERS_PER_QUERY) {
-        let ids: Vec<VmId> = chunk.iter().map(|member| member.vm).collect();
-        let mut found: Vec<Option<Vm>> = store.vms(&ids)?.into_iter().map(Some).collect();
-        for member in chunk {
-            let vm = found.iter_mut().find(|vm| vm.as_ref().is_some_and(|vm| vm.id == member.vm));
-            let vm = vm.and_then(Option::take).filter(|vm| member.has_login || !vm.has_password);
-            rows += vm.as_ref().map_or(0, |vm| 1 + vm.disks.len());
-            if let (true, Some(last)) = (rows > limits::PAGE_ROWS_MAX && !vms.is_empty(), last) {
-                let next = Some(Cursor::AfterMember(last));
-                return Ok(PageRead { items: Items::Vms(vms), next });
+    let is_listed = |member: &MemberIndex, vm: &&Vm| member.has_login || !vm.has_password;
+    let entry = |member: &MemberIndex, vm: Option<&Vm>| vm.filter(|vm| is_listed(member, vm)).cloned();
+    let (vms, rest) = join(store, members, |member| Some(member.vm), entry)?;
+    Ok(PageRead {
+        items: Items::Vms(vms),
+        next: rest.map(|member| Cursor::FromMember(member.index)).or(next),
+    })
+}
+
+/// Makes an item of each of `entries` and its VM, if that exists; `make` returns `None` for an entry to leave out. The
+/// page ends before an entry that would exceed the row limit, unless it is the first; that entry is returned too.
+fn join<'e, E, T>(
+    store: &mut dyn RegistryStore,
+    entries: &'e [E],
+    id: impl Fn(&E) -> Option<VmId>,
+    make: impl Fn(&E, Option<&Vm>) -> Option<T>,
+) -> Result<(Vec<T>, Option<&'e E>), StoreError> {
+    let (mut items, mut rows) = (Vec::new(), 0);
+    for chunk in entries.chunks(limits::VMS_PER_QUERY) {
+        let ids: Vec<VmId> = chunk.iter().filter_map(&id).collect();
+        let vms = if ids.is_empty() { Vec::new() } else { store.vms(&ids)? };
+        for entry in chunk {
+            let found = id(entry).and_then(|id| vms.binary_search_by_key(&id, |vm| vm.id).ok());
+            let vm = found.map(|index| &vms[index]);
+            let Some(item) = make(entry, vm) else { continue };
+            rows += 1 + vm.map_or(0, |vm| vm.disks.len());
+            if rows > limits::PAGE_ROWS_MAX && !items.is_empty() {
+                return Ok((items, Some(entry)));
             }
-            vms.extend(vm);
-            last = Some(member.index);
+            items.push(item);
         }
     }
-    Ok(PageRead { items: Items::Vms(vms), next })
+    Ok((items, None))
 }

@@ -4,7 +4,6 @@ use super::super::access::Permission;
 use super::{App, Context, Continue, Next, Resume, StageInfo};
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::model::{CommandName, Cursor, Failure, List, Listing, Login, Membership, Page, Principal, Query};
-use crate::store::PointPosition;
 use crate::work::pages::{PageRead, PageRequest};
 use crate::work::{Read, Requester, Work, WorkResult, WrongResult};
 
@@ -19,17 +18,23 @@ pub struct Stage {
 impl App {
     /// Begins the first page of an answer.
     pub(super) fn list(&mut self, context: Context, command: CommandName, query: Query) -> Next<Stage> {
-        self.begin_page(context.conn, Listing { command, query, caller: context.caller }, None)
+        let first = match &query {
+            Query::List(List::AllVms | List::EverConnectedVms) => Cursor::AfterVm(VmId(0)),
+            Query::List(List::AllDisks) => Cursor::AfterDisk(DiskId(0)),
+            Query::List(List::ActiveVms | List::AuthenticatedVms) => Cursor::FromPeer(0),
+            Query::List(List::AuthorizedVms | List::ConnectedVms) => Cursor::FromMember(0),
+            Query::Points(_) => Cursor::AfterPoint(None),
+        };
+        self.begin_page(context.conn, Listing { command, query, caller: context.caller }, first)
     }
 
     /// Begins the next page of an answer.
     pub fn page(&mut self, conn: ConnId, listing: Listing, cursor: Cursor) -> Next {
-        self.begin_page(conn, listing, Some(cursor)).map(super::Stage::Lists)
+        self.begin_page(conn, listing, cursor).map(super::Stage::Lists)
     }
 
-    /// Begins the page at `cursor`, or the first. Checks the right again: the client may have lost it since the previous
-    /// page.
-    fn begin_page(&mut self, conn: ConnId, listing: Listing, cursor: Option<Cursor>) -> Next<Stage> {
+    /// Begins the page at `cursor`. Checks the right again: the client may have lost it since the previous page.
+    fn begin_page(&mut self, conn: ConnId, listing: Listing, cursor: Cursor) -> Next<Stage> {
         let Some(requester) = self.requester(conn, &listing) else {
             return Next::failed(Failure::AuthenticationRequired);
         };
@@ -51,62 +56,31 @@ impl App {
     }
 
     /// `None` if `cursor` belongs to another query.
-    fn page_request(&self, query: &Query, cursor: Option<Cursor>) -> Option<PageRequest> {
+    fn page_request(&self, query: &Query, cursor: Cursor) -> Option<PageRequest> {
         let list = match query {
             Query::List(list) => *list,
             Query::Points(filter) => {
-                let after = match cursor {
-                    None => None,
-                    Some(Cursor::AfterPoint { series, timestamp }) => {
-                        Some(PointPosition { series, timestamp })
-                    }
-                    Some(_) => return None,
-                };
+                let Cursor::AfterPoint(after) = cursor else { return None };
                 return Some(PageRequest::Points { filter: filter.clone(), after });
             }
         };
-        Some(match list {
-            List::AllVms => PageRequest::Vms { after: vm(cursor)? },
-            List::EverConnectedVms => PageRequest::EverConnected { after: vm(cursor)? },
-            List::AllDisks => PageRequest::Disks { after: disk(cursor)? },
-            List::ActiveVms | List::AuthenticatedVms => {
-                let from = match cursor {
-                    None => 0,
-                    Some(Cursor::FromPeer(index)) => index,
-                    Some(_) => return None,
-                };
-                let (peers, next) = self.presence.page(list, from);
+        Some(match (list, cursor) {
+            (List::AllVms, Cursor::AfterVm(after)) => PageRequest::Vms { after },
+            (List::EverConnectedVms, Cursor::AfterVm(after)) => PageRequest::EverConnected { after },
+            (List::AllDisks, Cursor::AfterDisk(after)) => PageRequest::Disks { after },
+            (List::ActiveVms | List::AuthenticatedVms, Cursor::FromPeer(index)) => {
+                let (peers, next) = self.presence.page(list, index);
                 PageRequest::Peers { only_authenticated: list == List::AuthenticatedVms, peers, next }
             }
-            List::AuthorizedVms => self.members(Membership::Authorized, cursor)?,
-            List::ConnectedVms => self.members(Membership::Connected, cursor)?,
+            (List::AuthorizedVms, Cursor::FromMember(from)) => self.members(Membership::Authorized, from),
+            (List::ConnectedVms, Cursor::FromMember(from)) => self.members(Membership::Connected, from),
+            _ => return None,
         })
     }
 
-    fn members(&self, set: Membership, cursor: Option<Cursor>) -> Option<PageRequest> {
-        let after = match cursor {
-            None => None,
-            Some(Cursor::AfterMember(position)) => Some(position),
-            Some(_) => return None,
-        };
-        let (members, next) = self.presence.membership().page(set, after);
-        Some(PageRequest::Members { members, next })
-    }
-}
-
-fn vm(cursor: Option<Cursor>) -> Option<VmId> {
-    match cursor {
-        None => Some(VmId(0)),
-        Some(Cursor::AfterVm(after)) => Some(after),
-        Some(_) => None,
-    }
-}
-
-fn disk(cursor: Option<Cursor>) -> Option<DiskId> {
-    match cursor {
-        None => Some(DiskId(0)),
-        Some(Cursor::AfterDisk(after)) => Some(after),
-        Some(_) => None,
+    fn members(&self, set: Membership, from: u64) -> PageRequest {
+        let (members, next) = self.presence.membership().page(set, from);
+        PageRequest::Members { members, next }
     }
 }
 

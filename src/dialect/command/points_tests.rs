@@ -225,7 +225,7 @@ fn pages(id: Option<&str>, pages: Vec<Vec<Series>>) -> String {
     let id = id.map(|id| RequestId(id.into()));
     let (mut output, mut progress, count) = (Vec::new(), PageProgress::default(), pages.len());
     for (index, series) in pages.into_iter().enumerate() {
-        let next = (index + 1 < count).then_some(Cursor::AfterPoint { series: SeriesId(1), timestamp: 1 });
+        let next = (index + 1 < count).then_some(Cursor::AfterPoint(None));
         let query = Query::Points(PointFilter::default());
         let listing = Listing { command: CommandName::Get, query, caller: Caller::default() };
         let page = Page { listing, items: Items::Points(series), next };

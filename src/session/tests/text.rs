@@ -124,7 +124,7 @@ fn puts_and_gets_answer_in_the_documented_format() {
     bench.waits_for_input();
 }
 
-const AFTER: Cursor = Cursor::AfterPoint { series: SeriesId(1), timestamp: 1_503_319_739 };
+const AFTER: Cursor = Cursor::AfterPoint(None);
 
 #[test]
 fn consecutive_points_are_one_request_with_a_reply_each() {
