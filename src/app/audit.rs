@@ -7,7 +7,7 @@
 //! Each source has a budget of lines per level and minute. Further lines are counted, and the count is logged when the
 //! minute ends. Allowed requests that change nothing cost nothing here.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use log::Level;
@@ -27,7 +27,7 @@ pub const TARGET: &str = concat!("vmherd", "::audit");
 #[derive(Default)]
 pub struct Audit {
     /// The lines of this minute, by source.
-    sources: HashMap<Source, Lines>,
+    sources: BTreeMap<Source, Lines>,
     /// The shared budget of sources beyond [`limits::AUDIT_SOURCES_MAX`].
     overflow: Lines,
     is_minute_begun: bool,
@@ -43,7 +43,8 @@ pub(super) struct AuditContext {
 
 /// The VM that a request concerns.
 #[derive(Clone, Default)]
-pub(super) enum Subject {
+#[allow(missing_docs)]
+pub enum Subject {
     #[default]
     None,
     Name(VmName),
@@ -64,14 +65,19 @@ struct Budget {
 }
 
 /// One line.
-struct Line<'a> {
-    event: &'static str,
-    peer: Peer,
-    dialect: &'static str,
-    command: Option<CommandName>,
+pub struct Line<'a> {
+    /// The event.
+    pub event: &'static str,
+    /// The client's address, unless its connection is closed.
+    pub peer: Option<Peer>,
+    /// The dialect of the request; `host` for a tool of this host.
+    pub dialect: &'static str,
+    /// The command.
+    pub command: Option<&'static str>,
     /// A key and its value: how a client logged in, or why it was refused.
-    detail: Option<(&'static str, &'static str)>,
-    subject: &'a Subject,
+    pub detail: Option<(&'static str, &'static str)>,
+    /// The VM.
+    pub subject: &'a Subject,
 }
 
 impl AuditContext {
@@ -141,15 +147,9 @@ impl Audit {
             Answer::Updated => ("change", None, &subject),
             _ => return,
         };
-        let command = Some(command);
-        self.log(peer(), |peer| Line {
-            event,
-            peer,
-            dialect: dialect_name(dialect),
-            command,
-            detail,
-            subject,
-        });
+        let dialect = dialect_name(dialect);
+        let command = Some(command.as_str());
+        self.log(&Line { event, peer: peer(), dialect, command, detail, subject });
     }
 
     /// Logs that a token authenticated the connection of `peer` as `name`.
@@ -159,24 +159,15 @@ impl Audit {
         request: &Request,
         name: &VmName,
     ) {
-        let (dialect, command) = (dialect_name(request.dialect), Some(request.name));
-        let subject = Subject::Name(name.clone());
-        let detail = Some(("by", "token"));
-        self.log(peer(), |peer| Line { event: "login", peer, dialect, command, detail, subject: &subject });
+        let (dialect, command) = (dialect_name(request.dialect), Some(request.name.as_str()));
+        let (detail, subject) = (Some(("by", "token")), &Subject::Name(name.clone()));
+        self.log(&Line { event: "login", peer: peer(), dialect, command, detail, subject });
     }
 
     /// Logs that a message was refused before it was decoded.
     pub(super) fn denied(&mut self, peer: Option<Peer>, denial: Denial) {
-        let detail = Some(("reason", denial.as_str()));
-        let subject = &Subject::None;
-        self.log(peer, |peer| Line {
-            event: "refused",
-            peer,
-            dialect: "http",
-            command: None,
-            detail,
-            subject,
-        });
+        let (detail, subject) = (Some(("reason", denial.as_str())), &Subject::None);
+        self.log(&Line { event: "refused", peer, dialect: "http", command: None, detail, subject });
     }
 
     /// Whether the caller must schedule [`Audit::end_minute`] a minute from now; true once per minute.
@@ -193,11 +184,10 @@ impl Audit {
         std::mem::take(&mut self.overflow).log_suppressed(&"other sources");
     }
 
-    fn log<'a>(&mut self, peer: Option<Peer>, line: impl FnOnce(Peer) -> Line<'a>) {
+    fn log(&mut self, line: &Line<'_>) {
         // A closed connection gets no answer either.
-        let Some(peer) = peer else { return };
-        let line = line(peer);
-        let level = line.level();
+        let Some(peer) = line.peer else { return };
+        let level = if line.event == "refused" { Level::Warn } else { Level::Info };
         if log::log_enabled!(target: TARGET, level) && self.lines_of(peer).take(level) {
             log::log!(target: TARGET, level, "{line}");
         }
@@ -247,23 +237,17 @@ impl Lines {
     }
 }
 
-impl Line<'_> {
-    fn level(&self) -> Level {
-        if self.event == "refused" { Level::Warn } else { Level::Info }
-    }
-}
-
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "event={}", self.event)?;
         match self.peer {
-            Peer::Tcp(address, port) => write!(f, " peer={address} port={port}")?,
-            Peer::Unix { uid: Some(uid) } => write!(f, " peer=unix uid={uid}")?,
-            Peer::Unix { uid: None } => f.write_str(" peer=unix uid=unknown")?,
+            Some(Peer::Tcp(address, port)) => write!(f, " peer={address} port={port}")?,
+            Some(Peer::Unix { uid: Some(uid) }) => write!(f, " peer=unix uid={uid}")?,
+            Some(Peer::Unix { uid: None }) | None => f.write_str(" peer=unix uid=unknown")?,
         }
         write!(f, " dialect={}", self.dialect)?;
         if let Some(command) = self.command {
-            write!(f, " command={}", command.as_str())?;
+            write!(f, " command={command}")?;
         }
         if let Some((key, value)) = self.detail {
             write!(f, " {key}={value}")?;
@@ -273,29 +257,6 @@ impl fmt::Display for Line<'_> {
             Subject::Name(name) => write!(f, " vm={}", Quoted(name.as_str())),
             Subject::Number(id) => write!(f, " vm=\"{}\"", id.0),
         }
-    }
-}
-
-/// The line of a change by a tool on the host.
-pub struct HostChange<'a> {
-    /// The event.
-    pub event: &'static str,
-    /// The tool's command.
-    pub command: &'static str,
-    /// The user who ran the tool.
-    pub uid: u32,
-    /// The VM.
-    pub name: &'a VmName,
-}
-
-impl fmt::Display for HostChange<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HostChange { event, command, uid, name } = self;
-        write!(
-            f,
-            "event={event} peer=unix uid={uid} dialect=host command={command} vm={}",
-            Quoted(name.as_str())
-        )
     }
 }
 

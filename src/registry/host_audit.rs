@@ -8,17 +8,22 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process;
 
-use crate::app::audit::{HostChange, TARGET};
-use crate::model::VmName;
+use crate::app::audit::{Line, Subject, TARGET};
+use crate::model::{Peer, VmName};
 use crate::sys::process::effective_uid;
 
 /// Logs that `command` has changed the VM `name`.
 pub(super) fn log_change(event: &'static str, command: &'static str, name: &VmName) {
     // The change is done; a failure to log it must not fail the command.
-    let _ = send(Path::new(SYSTEM_LOG), &HostChange { event, command, uid: effective_uid(), name });
+    let _ = send(Path::new(SYSTEM_LOG), &line(event, command, effective_uid(), &Subject::Name(name.clone())));
 }
 
-fn send(socket: &Path, change: &HostChange<'_>) -> io::Result<()> {
+fn line<'s>(event: &'static str, command: &'static str, uid: u32, subject: &'s Subject) -> Line<'s> {
+    let peer = Some(Peer::Unix { uid: Some(uid) });
+    Line { event, peer, dialect: "host", command: Some(command), detail: None, subject }
+}
+
+fn send(socket: &Path, change: &Line<'_>) -> io::Result<()> {
     let sender = UnixDatagram::unbound()?;
     // A blocked system log must not block the command.
     sender.set_nonblocking(true)?;
@@ -40,9 +45,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("vmherd-system-log-{}", process::id()));
         let _ = std::fs::remove_file(&path);
         let log = UnixDatagram::bind(&path).unwrap();
-        let name = VmName::from_store("a\"\u{200b}\nb");
-        let change = HostChange { event: "change", command: "passwd", uid: 7, name: &name };
-        send(&path, &change).unwrap();
+        let vm = Subject::Name(VmName::from_store("a\"\u{200b}\nb"));
+        send(&path, &line("change", "passwd", 7, &vm)).unwrap();
         let mut bytes = [0; 512];
         let length = log.recv(&mut bytes).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -56,8 +60,7 @@ mod tests {
 
     #[test]
     fn missing_system_log_is_an_error() {
-        let name = VmName::from_store("a");
-        let change = HostChange { event: "remove", command: "remove", uid: 7, name: &name };
-        assert!(send(Path::new("/nonexistent/log"), &change).is_err());
+        let vm = Subject::Name(VmName::from_store("a"));
+        assert!(send(Path::new("/nonexistent/log"), &line("remove", "remove", 7, &vm)).is_err());
     }
 }
