@@ -169,7 +169,7 @@ impl App {
     ) -> Next {
         let context = match &stage {
             Stage::Token(TokenStage { request, .. }) => AuditContext::of(request),
-            stage => AuditContext::new(command, stage.subject()),
+            stage => AuditContext::new(command, stage.info().subject()),
         };
         let next = self.resume_result(conn, stage, result, now);
         self.audit_answer(conn, context, &next);
@@ -199,7 +199,7 @@ impl App {
                     Failure::Internal
                 }
             },
-            (Err(WorkError::Store(StoreError::NotCurrent)), stage) => stage.not_current(self, conn),
+            (Err(WorkError::Store(StoreError::NotCurrent)), stage) => stage.info().not_current(self, conn),
             (Err(WorkError::Store(StoreError::KeyLimitReached(index))), Stage::Points(put)) => {
                 self.key_limit_failure(put.count, index)
             }

@@ -13,24 +13,18 @@ use crate::clock::Instant;
 use crate::ids::RequestKey;
 use crate::limits;
 use crate::model::{Answer, Failure};
-use crate::work::Work;
-use crate::worker::{Jobs, Priority};
+use crate::worker::{JobKey, Jobs, Priority};
 
-/// A password check to be submitted.
-pub(crate) struct PendingCheck {
+/// A login whose password is to be checked.
+pub(crate) struct PendingLogin {
     pub(crate) context: RequestContext,
-    pub(crate) work: Work,
     pub(crate) stage: Stage,
-    pub(crate) attempt: LoginAttempt,
-    /// The time of the first attempt to submit it.
-    pub(crate) begun: Instant,
-    /// Whether it has been delayed before.
-    pub(crate) was_delayed: bool,
+    pub(crate) check: Check,
 }
 
-/// A password check that waits for its permit.
+/// A login that waits for its permit.
 pub(crate) struct DelayedLogin {
-    check: PendingCheck,
+    login: PendingLogin,
     at: Instant,
     order: LoginRetry,
 }
@@ -44,42 +38,41 @@ impl DelayedLogin {
 
 impl<J: Jobs> Dispatcher<J> {
     /// Submits a password check now, delays it, or answers `busy` if it would wait past its deadline.
-    pub(crate) fn check_password(&mut self, mut check: PendingCheck, client: &mut Client<'_>) {
-        let logins = self.app.logins_mut();
+    pub(crate) fn check_password(&mut self, mut login: PendingLogin, client: &mut Client<'_>) {
+        let (logins, check) = (self.app.logins_mut(), &mut login.check);
         let at = match logins.start(check.attempt, client.now.instant) {
-            Permit::Now => return self.submit_check(check, client),
+            Permit::Now => return self.submit_check(login, client),
             Permit::At(at) => at,
         };
         let is_in_time = at < check.begun + limits::AUTH_DEADLINE && !self.is_stopping;
         if !is_in_time || !logins.enter(check.attempt.source) {
             logins.count_refused();
-            return self.answer_busy(&check.context, client);
+            return self.answer_busy(&login.context, client);
         }
         if !std::mem::replace(&mut check.was_delayed, true) {
             logins.count_delayed();
         }
-        let request_key = check.context.origin.request_key;
+        let request_key = login.context.origin.request_key;
         let last_start =
             logins.last_start(check.attempt.source, client.now.instant).unwrap_or(Instant::ORIGIN);
         let order = LoginRetry { last_start, number: self.next_job, request_key };
         self.next_job += 1;
         self.timers.arm(at, Timer::Login(order));
         client.load.jobs += 1;
-        self.delayed_logins.insert(request_key, DelayedLogin { check, at, order });
+        self.delayed_logins.insert(request_key, DelayedLogin { login, at, order });
     }
 
     /// Submits a check to the auth lane.
-    fn submit_check(&mut self, check: PendingCheck, client: &mut Client<'_>) {
-        let PendingCheck { mut context, work, stage, attempt, begun, was_delayed } = check;
-        context.origin.login_delay = client.now.instant - begun;
-        if self.app.logins().has_failed(attempt, client.now.instant) {
+    fn submit_check(&mut self, login: PendingLogin, client: &mut Client<'_>) {
+        let PendingLogin { mut context, stage, check } = login;
+        context.origin.login_delay = client.now.instant - check.begun;
+        if self.app.logins().has_failed(check.attempt, client.now.instant) {
             context.origin.priority = Priority::Low;
         }
         let request_key = context.origin.request_key;
-        let copy = work.clone();
-        self.work(context, work, stage, client);
+        self.work(context, check.work.clone(), stage, client);
         if let Some(InFlight { job, .. }) = self.in_flight.get(&request_key) {
-            self.checks.insert(request_key, Check { job: *job, work: copy, attempt, begun, was_delayed });
+            self.checks.insert(request_key, *job, check);
         }
     }
 
@@ -95,37 +88,35 @@ impl<J: Jobs> Dispatcher<J> {
     /// Cancels a check that is still queued, and applies the rate limit to it again.
     pub(crate) fn withdraw(&mut self, request_key: RequestKey, client: &mut Client<'_>) {
         let Some(in_flight) = self.in_flight.get(&request_key) else { return };
+        let key = JobKey { request_key, job: in_flight.job };
         if !in_flight.state.cancel_if_queued() {
             return;
         }
         let Some(check) = self.checks.remove(request_key) else { return };
-        let Some(InFlight { owner: Owner::App { command, stage }, store_time, .. }) =
-            self.take(request_key, client)
+        let Some(InFlight { owner: Owner::App { command, stage }, store_time, .. }) = self.take(key, client)
         else {
             return;
         };
         let origin = Origin { store_time, ..Origin::new(request_key) };
         let context = RequestContext { command, origin };
-        let Check { work, attempt, begun, was_delayed, .. } = check;
-        let check = PendingCheck { context, work, stage, attempt, begun, was_delayed };
-        self.check_password(check, client);
+        self.check_password(PendingLogin { context, stage, check }, client);
     }
 
     /// Tries a delayed login again when its timer is due.
     pub(crate) fn retry_login(&mut self, request_key: RequestKey, client: &mut Client<'_>) {
-        if let Some(login) = self.release_login(request_key) {
+        if let Some(DelayedLogin { login, .. }) = self.release_login(request_key) {
             client.load.jobs -= 1;
-            self.check_password(login.check, client);
+            self.check_password(login, client);
         }
     }
 
     /// Answers a delayed login with `busy`.
     pub(crate) fn refuse_login(&mut self, request_key: RequestKey, client: &mut Client<'_>) {
-        if let Some(DelayedLogin { check, at, order }) = self.release_login(request_key) {
+        if let Some(DelayedLogin { login, at, order }) = self.release_login(request_key) {
             self.timers.disarm(at, Timer::Login(order));
             client.load.jobs -= 1;
             self.app.logins_mut().count_refused();
-            self.answer_busy(&check.context, client);
+            self.answer_busy(&login.context, client);
         }
     }
 
@@ -143,9 +134,9 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     fn release_login(&mut self, request_key: RequestKey) -> Option<DelayedLogin> {
-        let login = self.delayed_logins.remove(&request_key)?;
-        self.app.logins_mut().leave(login.check.attempt.source);
-        Some(login)
+        let delayed = self.delayed_logins.remove(&request_key)?;
+        self.app.logins_mut().leave(delayed.login.check.attempt.source);
+        Some(delayed)
     }
 
     fn answer_busy(&mut self, context: &RequestContext, client: &mut Client<'_>) {

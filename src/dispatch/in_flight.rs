@@ -87,7 +87,7 @@ impl Owner {
     /// The weight of the stage that waits for the job, in points.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Owner::App { stage, .. } => stage.weight(),
+            Owner::App { stage, .. } => stage.info().weight(),
             Owner::Session => 0,
         }
     }

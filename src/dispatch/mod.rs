@@ -15,7 +15,8 @@ pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod watchdog;
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::app::App;
@@ -33,9 +34,9 @@ use crate::worker::{
 };
 use counters::Counters;
 use delayed_conversions::Delayed;
-use delayed_logins::{DelayedLogin, PendingCheck};
+use delayed_logins::{DelayedLogin, PendingLogin};
 use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
-use password_checks::PasswordChecks;
+use password_checks::{Check, PasswordChecks};
 use timers::{Timer, Timers};
 use watchdog::Watchdog;
 
@@ -47,7 +48,7 @@ pub(crate) struct Dispatcher<J> {
     counters: Counters,
     /// The date of this tick.
     date: HttpDate,
-    in_flight: HashMap<RequestKey, InFlight>,
+    in_flight: BTreeMap<RequestKey, InFlight>,
     /// The password checks among `in_flight`.
     checks: PasswordChecks,
     /// Logins that the rate limiter delays.
@@ -133,7 +134,7 @@ impl<J: Jobs> Dispatcher<J> {
             timers: Timers::default(),
             counters: Counters::default(),
             date: HttpDate::new(UnixSeconds::default()),
-            in_flight: HashMap::new(),
+            in_flight: BTreeMap::new(),
             checks: PasswordChecks::default(),
             delayed_logins: HashMap::new(),
             delayed: Delayed::default(),
@@ -203,13 +204,8 @@ impl<J: Jobs> Dispatcher<J> {
     pub(crate) fn resume(&mut self, completion: Completion, client: &mut Client<'_>) {
         let Completion { key, result } = completion;
         let request_key = key.request_key;
-        match self.in_flight.get(&request_key) {
-            Some(in_flight) if in_flight.job == key.job => {}
-            _ => return self.drop_late(key),
-        }
-        let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(request_key, client)
-        else {
-            return;
+        let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(key, client) else {
+            return self.drop_late(key);
         };
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += client.now.instant - submitted;
@@ -241,9 +237,7 @@ impl<J: Jobs> Dispatcher<J> {
     pub(crate) fn drop_late(&mut self, key: JobKey) {
         self.counters.results_late += 1;
         // A message that the session no longer waits for is not cancelled with the connection.
-        if self.in_flight.get(&key.request_key).is_some_and(|in_flight| in_flight.job == key.job) {
-            self.release(key.request_key);
-        }
+        self.release(key);
     }
 
     /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
@@ -255,7 +249,7 @@ impl<J: Jobs> Dispatcher<J> {
         {
             return self.timers.arm(in_flight.deadline, Timer::Job(key));
         }
-        let Some(in_flight) = self.take(key.request_key, client) else { return };
+        let Some(in_flight) = self.take(key, client) else { return };
         let failure = match in_flight.state.abandon() {
             Abandoned::Queued => {
                 self.counters.jobs_refused += 1;
@@ -285,27 +279,32 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Cancels a request of a closed connection.
     pub(crate) fn cancel(&mut self, request_key: RequestKey) {
-        if let Some(in_flight) = self.release(request_key) {
+        if let Some(in_flight) = self.in_flight.get(&request_key) {
             let _ = in_flight.state.abandon();
+            self.release(JobKey { request_key, job: in_flight.job });
         }
         self.cancel_login(request_key);
     }
 
-    /// Removes a request from those in flight; its job no longer counts for the connection.
-    fn take(&mut self, request_key: RequestKey, client: &mut Client<'_>) -> Option<InFlight> {
-        let in_flight = self.release(request_key)?;
+    /// Removes a request from those in flight, if it waits for the job of `key`; the job no longer counts for the
+    /// connection.
+    fn take(&mut self, key: JobKey, client: &mut Client<'_>) -> Option<InFlight> {
+        let in_flight = self.release(key)?;
         client.load.jobs -= 1;
         client.load.weight -= in_flight.weight;
         Some(in_flight)
     }
 
-    /// Removes a request from those in flight, with its timer.
-    fn release(&mut self, request_key: RequestKey) -> Option<InFlight> {
-        let in_flight = self.in_flight.remove(&request_key)?;
-        self.timers.disarm(in_flight.deadline, Timer::Job(JobKey { request_key, job: in_flight.job }));
+    /// Removes a request from those in flight, with its timer, if it waits for the job of `key`.
+    fn release(&mut self, key: JobKey) -> Option<InFlight> {
+        let in_flight = match self.in_flight.entry(key.request_key) {
+            Entry::Occupied(entry) if entry.get().job == key.job => entry.remove(),
+            _ => return None,
+        };
+        self.timers.disarm(in_flight.deadline, Timer::Job(key));
         self.weight -= in_flight.weight;
         if in_flight.lane == Lane::Auth {
-            self.checks.remove(request_key);
+            self.checks.remove(key.request_key);
         }
         Some(in_flight)
     }
@@ -337,9 +336,8 @@ impl<J: Jobs> Dispatcher<J> {
                 let context = RequestContext { command, origin };
                 match self.app.login_attempt(client.conn, &stage) {
                     Some(attempt) => {
-                        let (begun, was_delayed) = (client.now.instant, false);
-                        let check = PendingCheck { context, work, stage, attempt, begun, was_delayed };
-                        self.check_password(check, client);
+                        let check = Check { work, attempt, begun: client.now.instant, was_delayed: false };
+                        self.check_password(PendingLogin { context, stage, check }, client);
                     }
                     None => self.work(context, work, stage, client),
                 }
@@ -409,7 +407,7 @@ impl<J: Jobs> Dispatcher<J> {
             && let Owner::App { stage, .. } = owner
             && let Some(peer) = self.app.presence().peer(conn)
         {
-            return (Account::Source(peer.source()), stage.hashed_name().map(Account::vm));
+            return (Account::Source(peer.source()), stage.info().hashed_name().map(Account::vm));
         }
         (Account::Connection(conn), None)
     }

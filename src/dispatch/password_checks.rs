@@ -14,36 +14,37 @@ use crate::work::Work;
 /// The password checks in flight.
 #[derive(Default)]
 pub(crate) struct PasswordChecks {
-    checks: HashMap<RequestKey, Check>,
+    /// With the number of the job.
+    checks: HashMap<RequestKey, (u64, Check)>,
     /// By source and job number, which is the order of submission.
     of_source: BTreeMap<(Source, u64), RequestKey>,
     for_target: BTreeMap<(LoginTarget, u64), RequestKey>,
 }
 
-/// The data to submit a check again.
+/// The data to submit a check, for the first time or again.
 pub(crate) struct Check {
-    pub(crate) job: u64,
     pub(crate) work: Work,
     pub(crate) attempt: LoginAttempt,
     /// The time of the first attempt to submit it.
     pub(crate) begun: Instant,
+    /// Whether it has been delayed before.
     pub(crate) was_delayed: bool,
 }
 
 impl PasswordChecks {
-    pub(crate) fn insert(&mut self, request_key: RequestKey, check: Check) {
-        let (LoginAttempt { source, target }, job) = (check.attempt, check.job);
+    pub(crate) fn insert(&mut self, request_key: RequestKey, job: u64, check: Check) {
+        let LoginAttempt { source, target } = check.attempt;
         self.of_source.insert((source, job), request_key);
         self.for_target.insert((target, job), request_key);
-        self.checks.insert(request_key, check);
+        self.checks.insert(request_key, (job, check));
     }
 
     /// Removes the check that `request_key` waits for, if there is one.
     pub(crate) fn remove(&mut self, request_key: RequestKey) -> Option<Check> {
-        let check = self.checks.remove(&request_key)?;
+        let (job, check) = self.checks.remove(&request_key)?;
         let LoginAttempt { source, target } = check.attempt;
-        self.of_source.remove(&(source, check.job));
-        self.for_target.remove(&(target, check.job));
+        self.of_source.remove(&(source, job));
+        self.for_target.remove(&(target, job));
         Some(check)
     }
 
@@ -58,7 +59,7 @@ impl PasswordChecks {
         let request_keys = of_source
             .map(|(_, request_key)| *request_key)
             .chain(for_target.map(|(_, request_key)| *request_key));
-        request_keys.filter_map(|request_key| Some((request_key, self.checks.get(&request_key)?.attempt)))
+        request_keys.filter_map(|request_key| Some((request_key, self.checks.get(&request_key)?.1.attempt)))
     }
 
     /// The number of checks. Panics if the indices differ.

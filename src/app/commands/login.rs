@@ -90,7 +90,7 @@ impl App {
 
     /// The login attempt whose password is checked at `stage`.
     pub fn login_attempt(&self, conn: ConnId, stage: &super::Stage) -> Option<LoginAttempt> {
-        let target = match stage.checked_vm()? {
+        let target = match stage.info().checked_vm()? {
             (_, Some(vm)) => LoginTarget::Vm(vm),
             (name, None) => LoginTarget::of_unknown(name),
         };

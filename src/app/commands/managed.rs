@@ -36,15 +36,13 @@ pub enum Stage {
     Update { login: Login },
 }
 
-pub(super) fn authorize(context: Context, vm: VmId, password: Option<Secret>) -> Next<Stage> {
-    find_to_join(context, vm, Membership::Authorized, password)
-}
-
-pub(super) fn connect(context: Context, vm: VmId, password: Option<Secret>) -> Next<Stage> {
-    find_to_join(context, vm, Membership::Connected, password)
-}
-
-fn find_to_join(context: Context, vm: VmId, membership: Membership, password: Option<Secret>) -> Next<Stage> {
+/// Looks up the VM that becomes a member.
+pub(super) fn join(
+    context: Context,
+    vm: VmId,
+    membership: Membership,
+    password: Option<Secret>,
+) -> Next<Stage> {
     if !context.may_name(vm) {
         return Next::failed(Failure::UnknownVm);
     }
@@ -99,7 +97,7 @@ impl App {
     }
 
     /// Authorizes or connects a VM without a password.
-    fn join(&mut self, vm: VmId, membership: Membership, login: Login, now: UnixSeconds) -> Next<Stage> {
+    fn join_open(&mut self, vm: VmId, membership: Membership, login: Login, now: UnixSeconds) -> Next<Stage> {
         if !self.presence.membership().has_room_for(vm) {
             return Next::failed(Failure::Busy);
         }
@@ -237,7 +235,7 @@ impl Continue for Stage {
             }
             Stage::Join { vm, membership, password, scope } => match result.credentials()? {
                 None => Next::failed(Failure::UnknownVm),
-                Some(Credentials { login, password_hash: None }) => app.join(vm, membership, login, now),
+                Some(Credentials { login, password_hash: None }) => app.join_open(vm, membership, login, now),
                 Some(Credentials { login, password_hash }) => {
                     app.verify_to_join(conn, login, membership, password, password_hash, scope)
                 }

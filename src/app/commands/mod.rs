@@ -16,8 +16,8 @@ use super::audit::Subject;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
 use crate::model::{
-    Answer, Caller, Command, CommandName, Failure, Login, Page, Principal, Query, Request, Scope, TokenHash,
-    VmName,
+    Answer, Caller, Command, CommandName, Failure, Login, Membership, Page, Principal, Query, Request, Scope,
+    TokenHash, VmName,
 };
 use crate::work::{Work, WorkResult, WrongResult};
 
@@ -83,7 +83,7 @@ pub(super) struct Context {
 }
 
 /// What the rest of the server reads from a stage.
-pub(super) trait StageInfo {
+pub trait StageInfo {
     /// The login that the request depends on, which may turn out to be stale.
     fn login(&self) -> Option<&Login> {
         None
@@ -150,7 +150,8 @@ impl<S> Next<S> {
 }
 
 impl Stage {
-    fn info(&self) -> &dyn StageInfo {
+    /// What the rest of the server reads from it.
+    pub fn info(&self) -> &dyn StageInfo {
         match self {
             Stage::Token(stage) => stage,
             Stage::Vms(stage) => stage,
@@ -161,28 +162,6 @@ impl Stage {
             Stage::Convert(stage) => stage,
             Stage::Server(stage) => stage,
         }
-    }
-
-    /// The name whose password is being hashed, whether or not the VM exists.
-    pub fn hashed_name(&self) -> Option<&VmName> {
-        self.info().hashed_name()
-    }
-
-    /// The weight of the request in addition to its work, in points.
-    pub fn weight(&self) -> usize {
-        self.info().weight()
-    }
-
-    pub(super) fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
-        self.info().checked_vm()
-    }
-
-    pub(super) fn subject(&self) -> Subject {
-        self.info().subject()
-    }
-
-    pub(super) fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
-        self.info().not_current(app, conn)
     }
 }
 
@@ -254,10 +233,10 @@ impl App {
                 self.add_vm(shape, disk_sizes_gib, context.now).map(Stage::Managed)
             }
             Command::AuthorizeVm { vm, password } => {
-                managed::authorize(context, vm, password).map(Stage::Managed)
+                managed::join(context, vm, Membership::Authorized, password).map(Stage::Managed)
             }
             Command::ConnectVm { vm, password } => {
-                managed::connect(context, vm, password).map(Stage::Managed)
+                managed::join(context, vm, Membership::Connected, password).map(Stage::Managed)
             }
             Command::LogoutVm(vm) => self.logout_vm(context, vm).map(Stage::Managed),
             Command::UpdateVm { vm, change } => self.update_vm(context, vm, change).map(Stage::Managed),
