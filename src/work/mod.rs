@@ -227,10 +227,8 @@ impl WorkerContext {
             }
         }
         let costs = Arc::clone(self.hasher.costs());
-        self.run_on_store(reads.len(), &mut results, |store| read_all(store, reads, &costs));
-        self.run_on_store(writes.len(), &mut results, |store| {
-            store.write(&writes).into_iter().map(|result| result.map(WorkResult::Written)).collect()
-        });
+        self.run_on_store(&reads, &mut results, |store| read_all(store, &reads, &costs), |result| result);
+        self.run_on_store(&writes, &mut results, |store| store.write(&writes), WorkResult::Written);
         results
     }
 
@@ -239,22 +237,23 @@ impl WorkerContext {
         self.store = None;
     }
 
-    /// Appends the results of `count` operations on the store. Without a connection, each is the error to connect.
-    fn run_on_store(
+    /// Appends the results of `work` on the store, which `run` returns. Without a connection, each is the error to
+    /// connect.
+    fn run_on_store<T, R>(
         &mut self,
-        count: usize,
+        work: &[&T],
         results: &mut Vec<Result<WorkResult, WorkError>>,
-        work: impl FnOnce(&mut dyn Store) -> Vec<Result<WorkResult, StoreError>>,
+        run: impl FnOnce(&mut dyn Store) -> Vec<Result<R, StoreError>>,
+        wrap: impl Fn(R) -> WorkResult,
     ) {
-        if count == 0 {
+        if work.is_empty() {
             return;
         }
-        let done = match self.store() {
-            Ok(store) => work(store),
-            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
-        };
-        debug_assert_eq!(done.len(), count);
-        results.extend(done.into_iter().map(|result| result.map_err(WorkError::Store)));
+        let wrapped = |result: Result<R, StoreError>| result.map(&wrap).map_err(WorkError::Store);
+        match self.store() {
+            Ok(store) => results.extend(run(store).into_iter().map(wrapped)),
+            Err(error) => results.extend(work.iter().map(|_| Err(WorkError::Store(error.clone())))),
+        }
     }
 
     fn hash(&mut self, work: &Hash) -> Result<WorkResult, WorkError> {
@@ -288,11 +287,11 @@ fn compute(work: &Compute) -> WorkResult {
 /// Runs a batch of reads on one snapshot. All were requested before it begins, so it is recent enough for each.
 fn read_all(
     store: &mut dyn Store,
-    batch: Vec<&Read>,
+    batch: &[&Read],
     costs: &StoredCosts,
 ) -> Vec<Result<WorkResult, StoreError>> {
-    // A single lookup is one statement and needs no snapshot.
-    let mut shares_snapshot = match &batch[..] {
+    // A single look-up needs no snapshot: the write or page that depends on a stale result fails.
+    let mut shares_snapshot = match batch {
         [read] => read.phase() == ReadPhase::List,
         _ => true,
     };
@@ -305,7 +304,7 @@ fn read_all(
     });
     let mut owners = owners(store.registry(), tokens.collect()).into_iter();
     let mut cache = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
-    let mut batch: Vec<(usize, &Read)> = batch.into_iter().enumerate().collect();
+    let mut batch: Vec<(usize, &Read)> = batch.iter().copied().enumerate().collect();
     batch.sort_by_key(|(_, read)| read.phase());
     let mut finished = Vec::with_capacity(batch.len());
     let mut is_locked = false;

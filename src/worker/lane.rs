@@ -3,7 +3,6 @@
 //! Invariant: a job is in the queue or with one thread, and whenever a job is queued, some thread will look for
 //! it.
 
-use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,10 +25,10 @@ struct LaneState {
     idle: usize,
     /// Idle threads that were notified and have not woken yet: at most `idle`.
     notified: usize,
-    /// Runs in progress.
-    running: BTreeSet<RunId>,
+    /// Runs in progress, at most one for each thread.
+    running: Vec<RunId>,
     /// Runs whose thread is stuck.
-    stuck: BTreeSet<RunId>,
+    stuck: Vec<RunId>,
     stuck_max: usize,
     next_run: u64,
     /// Runs that have ended.
@@ -79,17 +78,17 @@ impl LaneQueue {
         }
         let run = RunId(state.next_run);
         state.next_run += 1;
-        state.running.insert(run);
+        state.running.push(run);
         Some((run, batch))
     }
 
     /// Marks the thread of `run` as stuck; returns whether the caller must start another.
     pub(super) fn replace_thread(&self, run: RunId) -> bool {
         let mut state = self.lock();
-        if state.stuck.len() >= state.stuck_max || !state.running.remove(&run) {
+        if state.stuck.len() >= state.stuck_max || !remove(&mut state.running, run) {
             return false;
         }
-        state.stuck.insert(run);
+        state.stuck.push(run);
         state.threads -= 1;
         if state.jobs.is_empty() {
             return false;
@@ -108,10 +107,10 @@ impl LaneQueue {
             again.into_iter().for_each(|job| state.jobs.requeue(job));
             self.notify_idle(&mut state, 1);
         }
-        if state.running.remove(&run) {
+        if remove(&mut state.running, run) {
             return true;
         }
-        state.stuck.remove(&run);
+        remove(&mut state.stuck, run);
         let has_room = state.threads < state.threads_max;
         state.threads += usize::from(has_room);
         has_room
@@ -174,6 +173,12 @@ impl LaneQueue {
     fn lock(&self) -> MutexGuard<'_, LaneState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes `run` from `runs`; returns whether it was there.
+fn remove(runs: &mut Vec<RunId>, run: RunId) -> bool {
+    let index = runs.iter().position(|other| *other == run);
+    index.map(|index| runs.swap_remove(index)).is_some()
 }
 
 impl LaneState {

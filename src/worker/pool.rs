@@ -225,16 +225,15 @@ impl PoolControl {
         let is_expired = |job: &mut Job| self.lock_retry(job) == LockRetry::Expired;
         self.fail(batch.extract_if(.., is_expired).collect(), &BUSY);
         let results = run_work(&batch, context);
-        let (mut completions, mut requeued) = (Vec::with_capacity(batch.len()), Vec::new());
-        for (job, result) in batch.into_iter().zip(results) {
+        let mut requeued = Vec::new();
+        self.complete(batch.into_iter().zip(results).filter_map(|(job, result)| {
             let is_busy = matches!(&result, Err(error) if *error == BUSY);
             if is_busy && self.lock_retry(&job) == LockRetry::Possible && job.state.requeue(run) {
                 requeued.push(job);
-            } else {
-                completions.push(Completion { key: job.key, result });
+                return None;
             }
-        }
-        self.complete(completions);
+            Some(Completion { key: job.key, result })
+        }));
         requeued
     }
 
@@ -257,19 +256,20 @@ impl PoolControl {
 
     /// Completes `jobs` with `error`.
     fn fail(&self, jobs: Vec<Job>, error: &WorkError) {
-        let failed = |job: Job| Completion { key: job.key, result: Err(error.clone()) };
-        self.complete(jobs.into_iter().map(failed).collect());
-    }
-
-    fn complete(&self, mut completions: Vec<Completion>) {
-        if completions.is_empty() {
+        if jobs.is_empty() {
             return;
         }
+        let failed = |job: Job| Completion { key: job.key, result: Err(error.clone()) };
+        self.complete(jobs.into_iter().map(failed));
+    }
+
+    fn complete(&self, completions: impl Iterator<Item = Completion>) {
         let mut done = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = done.is_empty();
-        done.append(&mut completions);
+        done.extend(completions);
+        let must_wake = was_empty && !done.is_empty();
         drop(done);
-        if was_empty {
+        if must_wake {
             (self.wake)();
         }
     }
