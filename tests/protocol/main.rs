@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod action_rights;
 mod actions;
 mod conversions;
 mod disks;

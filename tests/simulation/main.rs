@@ -9,6 +9,7 @@
 
 mod action_oracle;
 mod action_requests;
+mod bad_requests;
 mod client;
 mod client_codec;
 mod clients;
@@ -17,6 +18,7 @@ mod codec;
 #[path = "../common/codec_tests.rs"]
 mod codec_tests;
 mod connection;
+mod delays;
 mod environment;
 mod exchange;
 mod expectations;
@@ -47,6 +49,7 @@ mod request;
 mod request_texts;
 mod response;
 mod seeds;
+mod server_settings;
 mod steps;
 mod trace;
 mod verification;

@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,23 +13,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::connection::Eviction;
+use super::delays::{CONVERSION_DELAY, check_due, note_delay};
 use super::environment::Environment;
 use super::fake_jobs::FakeJobs;
-use super::fault_config::FaultConfig;
 use super::final_store;
 use super::net::{FakeClock, FakeNet};
-use super::network::{CLOSED_LISTENER, LISTENERS, SLACK};
+use super::network::SLACK;
+use super::server_settings::settings;
 use super::world::{Shared, World};
 use vmherd::internals::app::login_limiter::LoginLimits;
-use vmherd::internals::app::presence::ListenerPolicy;
 use vmherd::internals::app::{self, App};
-use vmherd::internals::clock::Instant;
 use vmherd::internals::ids::ConnId;
 use vmherd::internals::limits;
-use vmherd::internals::model::AnonymousAccess;
+use vmherd::internals::reactor::Reactor;
 use vmherd::internals::reactor::inspect::{Holdings, TraceEvent};
-use vmherd::internals::reactor::{ListenerSettings, Reactor, Settings};
-use vmherd::internals::session::Rules;
 
 type FakeReactor = Reactor<FakeNet, FakeJobs, FakeClock>;
 
@@ -318,88 +314,6 @@ fn record_eviction(world: &mut World, conn: ConnId, why: Eviction) -> Result<(),
     }
     world.clients.get(client).check_eviction(why, &world.env)
 }
-
-/// A conversion is delayed: for as long as it may be.
-fn note_delay(env: &mut Environment, data: &str, due: Instant) -> Result<(), String> {
-    let after = due.since(env.now);
-    if !CONVERSION_DELAY.contains(&after) {
-        return Err(format!("a delay of {after:?}"));
-    }
-    env.log(|| format!("{data} is due in {after:?}"));
-    match env.knowledge.conversions_due.insert(mark(data)?, due) {
-        None => Ok(()),
-        Some(_) => Err("delayed twice".to_owned()),
-    }
-}
-
-/// A conversion is answered: not before it is due, and soon after unless the client does not read.
-fn check_due(env: &Environment, conn: ConnId, data: &str) -> Result<(), String> {
-    let due = *env.knowledge.conversions_due.get(&mark(data)?).ok_or("due without having been delayed")?;
-    if env.now < due {
-        return Err("answered too early".to_owned());
-    }
-    // It may have been closed since.
-    let Some(connection) = env.network.open_connection(conn) else { return Ok(()) };
-    let has_stalled =
-        connection.stalled_since.is_some() || connection.stalled_until.is_some_and(|until| until >= due);
-    // Where workers convert, it waits for those of the same connection that were due before.
-    let is_inline = env.config.inline_bytes_max == limits::INLINE_BYTES_MAX && !env.config.has_greedy_client;
-    let late = env.now.since(due);
-    if late > LATE_MAX && !has_stalled && is_inline {
-        return Err(format!("answered {late:?} too late"));
-    }
-    Ok(())
-}
-
-/// The unique number in a text.
-fn mark(data: &str) -> Result<u64, String> {
-    let digits: String =
-        data.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    digits.parse().map_err(|_| format!("no client has sent {data}"))
-}
-
-fn settings(config: &FaultConfig) -> Settings {
-    let rules = Rules {
-        inline_bytes_max: config.inline_bytes_max,
-        first_request_timeout: Some(limits::FIRST_REQUEST_TIMEOUT),
-        request_timeout: limits::REQUEST_TIMEOUT,
-        idle_timeout_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
-        idle_timeout_authenticated: config.idle_authenticated,
-        idle_timeout_http: Some(limits::IDLE_TIMEOUT_HTTP),
-        #[cfg(feature = "http")]
-        http: Default::default(),
-        write_timeout: limits::WRITE_TIMEOUT,
-        request_bytes_max_anonymous: config.anonymous_bytes_max,
-        request_bytes_max_forwarded: config.anonymous_bytes_max,
-        requests_max: config.named_max,
-    };
-    let listener = |at| ListenerSettings {
-        rules: rules.clone(),
-        policy: ListenerPolicy {
-            open_registration: at != CLOSED_LISTENER,
-            anonymous_access: if at == CLOSED_LISTENER {
-                AnonymousAccess::NONE
-            } else {
-                AnonymousAccess::ALL
-            },
-            has_operators: true,
-            is_local: true,
-        },
-        has_reserved_slots: false,
-    };
-    Settings {
-        connections_max: config.connections_max,
-        requests_max: config.requests_max,
-        buffers_bytes_max: config.buffers_bytes_max,
-        bounds: config.bounds,
-        own_uid: 0,
-        listeners: (0..LISTENERS).map(listener).collect(),
-    }
-}
-
-const CONVERSION_DELAY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
-/// How late a delayed answer may be: some ticks.
-const LATE_MAX: Duration = Duration::from_millis(50);
 /// Messages refused in one step, before the output is full.
 const STEPS_AT_ONCE_MAX: usize = 1000;
 /// Bytes of first reads of new connections, which are not counted in the bound.

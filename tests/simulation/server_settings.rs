@@ -1,0 +1,48 @@
+//! The settings of the server in a simulated world.
+
+use super::fault_config::FaultConfig;
+use super::network::{CLOSED_LISTENER, LISTENERS};
+use vmherd::internals::app::presence::ListenerPolicy;
+use vmherd::internals::limits;
+use vmherd::internals::model::AnonymousAccess;
+use vmherd::internals::reactor::{ListenerSettings, Settings};
+use vmherd::internals::session::Rules;
+
+pub(super) fn settings(config: &FaultConfig) -> Settings {
+    let rules = Rules {
+        inline_bytes_max: config.inline_bytes_max,
+        first_request_timeout: Some(limits::FIRST_REQUEST_TIMEOUT),
+        request_timeout: limits::REQUEST_TIMEOUT,
+        idle_timeout_anonymous: Some(limits::IDLE_TIMEOUT_ANONYMOUS),
+        idle_timeout_authenticated: config.idle_authenticated,
+        idle_timeout_http: Some(limits::IDLE_TIMEOUT_HTTP),
+        #[cfg(feature = "http")]
+        http: Default::default(),
+        write_timeout: limits::WRITE_TIMEOUT,
+        request_bytes_max_anonymous: config.anonymous_bytes_max,
+        request_bytes_max_forwarded: config.anonymous_bytes_max,
+        requests_max: config.named_max,
+    };
+    let listener = |at| ListenerSettings {
+        rules: rules.clone(),
+        policy: ListenerPolicy {
+            open_registration: at != CLOSED_LISTENER,
+            anonymous_access: if at == CLOSED_LISTENER {
+                AnonymousAccess::NONE
+            } else {
+                AnonymousAccess::ALL
+            },
+            has_operators: true,
+            is_local: true,
+        },
+        has_reserved_slots: false,
+    };
+    Settings {
+        connections_max: config.connections_max,
+        requests_max: config.requests_max,
+        buffers_bytes_max: config.buffers_bytes_max,
+        bounds: config.bounds,
+        own_uid: 0,
+        listeners: (0..LISTENERS).map(listener).collect(),
+    }
+}
