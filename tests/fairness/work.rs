@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+#[cfg(feature = "sqlite")]
+use serde_json::Value;
+use serde_json::json;
 
-use crate::common::{Client, Daemon, PASSWORD, request, wait_until};
+#[cfg(feature = "sqlite")]
+use crate::common::Client;
+use crate::common::{Daemon, PASSWORD, request, wait_until};
 use crate::overload::{alone, statistic};
 use crate::swarm::Swarm;
 
