@@ -151,8 +151,7 @@ impl Session {
         true
     }
 
-    /// Notes that a worker converts the due text of the request `seq`. Delayed answers go out in order, so the next
-    /// one waits for this.
+    /// Notes that a worker converts the due text of the request `seq`, for which later delayed answers wait.
     pub fn begin_conversion(&mut self, seq: RequestSeq) {
         if let Some(responses) = &mut self.responses {
             responses.begin_conversion(seq);
@@ -264,8 +263,7 @@ impl Session {
         self.codec.take_denials()
     }
 
-    /// The number of messages and control frames handled without a step, since the last call. They take time, so the
-    /// caller counts them as work.
+    /// The number of messages and control frames handled without a step, since the last call; each is work.
     pub fn take_handled_inline(&mut self) -> u16 {
         std::mem::take(&mut self.handled_inline)
     }
