@@ -1,20 +1,10 @@
 //! Points in requests and replies of the dialect, byte for byte.
 
 use super::*;
-use crate::dialect::{self, decode_json};
+use crate::dialect;
+use crate::dialect::command::tests::{data_error, request};
 use crate::ids::SeriesId;
-use crate::model::{Caller, Cursor, Dialect, Listing, Query, Request, RequestId};
-
-fn request(name: &str, data: &str) -> Request {
-    *decode_json(format!("{{\"command\": \"{name}\", \"data\": {data}}}").as_bytes()).expect(data)
-}
-
-fn data_error(name: &str, data: &str) -> String {
-    match request(name, data).command {
-        Err(Failure::BadField(BadField(text))) => text,
-        other => panic!("{name} {data}: {other:?}"),
-    }
-}
+use crate::model::{Caller, Cursor, Dialect, Listing, Query, RequestId};
 
 fn new_point(key: &str, value: f64, second: i64) -> NewPoint {
     let value = MetricValue::new(value).expect("it is finite");

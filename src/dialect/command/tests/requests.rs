@@ -1,30 +1,13 @@
 //! Requests of the dialect: parsing and the exact error messages.
 
+use super::{data_error, decode, request};
 use crate::dialect::command::FAMILIES;
-use crate::dialect::decode_json;
 use crate::ids::DiskId;
 use crate::limits;
 use crate::model::{
-    BadField, Command, Dialect, DiskChange, Failure, List, Refusal, Request, RequestId, Secret, VmChange,
-    VmName, VmShape,
+    BadField, Command, Dialect, DiskChange, Failure, List, Refusal, RequestId, Secret, VmChange, VmName,
+    VmShape,
 };
-
-fn decode(text: &str) -> Result<Request, Refusal> {
-    decode_json(text.as_bytes()).map(|request| *request)
-}
-
-/// The request of `name` with `data`.
-fn request(name: &str, data: &str) -> Request {
-    decode(&format!("{{\"command\": \"{name}\", \"data\": {data}}}")).unwrap()
-}
-
-/// The error in the data.
-fn data_error(name: &str, data: &str) -> String {
-    match request(name, data).command {
-        Err(Failure::BadField(BadField(text))) => text,
-        other => panic!("{name} {data}: {other:?}"),
-    }
-}
 
 fn name(text: &str) -> VmName {
     VmName::parse(text).unwrap()
