@@ -51,14 +51,15 @@
 //! ```
 //!
 //! The **reactor** owns every connection and all state that requests share; it only waits for sockets. **Workers** run
-//! blocking work: hashing and the store. They share one bounded queue per lane, one list of completions and one waker.
-//! The **log thread** writes the log lines that other threads queue; the **main thread** waits for signals.
-//! **Maintenance** has a thread that removes old points, and with `--metrics-durability memory` one that writes
-//! buffered points; each has its own store connection. Connecting to PostgreSQL uses short-lived threads.
+//! what would hold up the reactor: hashing, decoding and converting long texts, and the store. They share one bounded
+//! queue per lane, one list of completions and one waker. The **log thread** writes the log lines that other threads
+//! queue; the **main thread** waits for signals. **Maintenance** has a thread that removes old points, and with
+//! `--metrics-durability memory` one that writes buffered points. One thread watches the SQLite file, and one opens a
+//! store that was unavailable at the start. Connecting to PostgreSQL uses short-lived threads.
 //!
 //! ## Layers
 //!
-//! Each module imports only from modules above it (`tests/tidy/` checks this):
+//! Each module imports only from the rows above it and, in some rows, from its own (`tests/tidy/` checks this):
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -81,14 +82,14 @@
 //! | --- | --- |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
-//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`, `run` in [`work`]; then `write` of the store |
+//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel`, `drop_late` |
-//! | the deadline of a request's job; the time to send a request | `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
+//! | the deadline of a request's job; the time to send a request | `src/dispatch/mod.rs`: `submit`, `expire_job`; `src/session/deadlines.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
-//! | the WebSocket handshake | `src/framing/http/route.rs`; `accept` in `src/session/codec/websocket.rs` |
-//! | PostgreSQL failover | `src/store/postgres/hosts.rs`, `session_pool.rs` and `pg_error.rs` |
+//! | the WebSocket handshake | `src/framing/http/route.rs`; `src/session/codec/http.rs`: `Upgrade`; `websocket.rs` there |
+//! | PostgreSQL failover | which server: `src/store/postgres/hosts.rs`; lost sessions: `store.rs` (`retry`), `session_pool.rs`, `pg_error.rs` |
 //! | the counters | `src/dispatch/counters.rs`, `src/dispatch/statistics.rs` |
 //!
 //! ## Glossary
@@ -105,7 +106,7 @@
 //! | failure | the answer to a request that fails |
 //! | request id | the client's name for a request; requests without one are answered in order |
 //! | request key | the server's key of a request: connection and sequence number |
-//! | barrier | a request that changes the principal; later messages are decoded after its reply |
+//! | barrier | a request that may change the principal, or has a token; later messages are decoded after its reply |
 //! | page, cursor | a bounded part of a long answer; the position of the next part |
 //! | tick | one iteration of the reactor's loop |
 //! | step | the unit of work of a session that counts towards a tick's limit |
@@ -130,7 +131,7 @@
 //! ## Invariants
 //!
 //! - No blocking call, no unbounded loop and no thread per connection on the reactor.
-//! - Each request is answered exactly once; requests without an id are answered in order.
+//! - Each request is answered once, unless its connection ends first; requests without an id are answered in order.
 //! - Success means that the store, or its write-behind buffer, has the change; a failure with an unknown outcome says so.
 //! - Every queue, buffer, loop and wait has a limit, defined in [`limits`].
 //! - A stale id matches nothing: a late login never authenticates another connection.
