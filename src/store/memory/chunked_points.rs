@@ -19,7 +19,12 @@ impl ChunkedPoints {
             Some((_, chunk)) => chunk,
             None => self.chunks.entry(i64::MIN).or_default(),
         };
-        match chunk.binary_search_by_key(&point.timestamp, |other| other.timestamp) {
+        // Most points are later than all others of their series; a search would fetch more of the chunk into the cache.
+        let index = match chunk.last() {
+            Some(last) if last.timestamp < point.timestamp => Err(chunk.len()),
+            _ => chunk.binary_search_by_key(&point.timestamp, |other| other.timestamp),
+        };
+        match index {
             Ok(index) => chunk[index] = point,
             // After all of a full chunk.
             Err(CHUNK_POINTS_MAX) => {
