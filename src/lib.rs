@@ -82,14 +82,14 @@
 //! | --- | --- |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
-//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` |
+//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
-//! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel`, `drop_late` |
-//! | the deadline of a request's job; the time to send a request | `src/dispatch/mod.rs`: `submit`, `expire_job`; `src/session/deadlines.rs` |
+//! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel`, `drop_late`; one that is delayed: `src/dispatch/delayed_logins.rs` |
+//! | the deadline of a request's job; the time to send a request | `src/dispatch/mod.rs`: `submit`, `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
 //! | the WebSocket handshake | `src/framing/http/route.rs`; `src/session/codec/http.rs`: `Upgrade`; `websocket.rs` there |
-//! | PostgreSQL failover | which server: `src/store/postgres/hosts.rs`; lost sessions: `store.rs` (`retry`), `session_pool.rs`, `pg_error.rs` |
+//! | PostgreSQL failover | which server: `src/store/postgres/hosts.rs`; lost sessions: `store.rs` (`retry`), `pg_session.rs` (`RetryBudget`), `session_pool.rs`, `pg_error.rs` |
 //! | the counters | `src/dispatch/counters.rs`, `src/dispatch/statistics.rs` |
 //!
 //! ## Glossary
