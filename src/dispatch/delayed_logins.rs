@@ -120,8 +120,8 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// Drops a delayed login, if there is one, of a closed connection.
-    pub(crate) fn cancel_login(&mut self, request_key: RequestKey) {
+    /// Drops a delayed login of a closed connection.
+    pub(super) fn cancel_login(&mut self, request_key: RequestKey) {
         if let Some(DelayedLogin { at, order, .. }) = self.release_login(request_key) {
             self.timers.disarm(at, Timer::Login(order));
         }

@@ -15,8 +15,8 @@ pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod watchdog;
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::app::App;
@@ -52,7 +52,7 @@ pub(crate) struct Dispatcher<J> {
     /// The password checks among `in_flight`.
     checks: PasswordChecks,
     /// Logins that the rate limiter delays.
-    delayed_logins: HashMap<RequestKey, DelayedLogin>,
+    delayed_logins: BTreeMap<RequestKey, DelayedLogin>,
     delayed: Delayed,
     outbox: Vec<Effect>,
     /// The weight of all jobs in flight, in points.
@@ -136,7 +136,7 @@ impl<J: Jobs> Dispatcher<J> {
             date: HttpDate::new(UnixSeconds::default()),
             in_flight: BTreeMap::new(),
             checks: PasswordChecks::default(),
-            delayed_logins: HashMap::new(),
+            delayed_logins: BTreeMap::new(),
             delayed: Delayed::default(),
             outbox: Vec::new(),
             weight: 0,
@@ -205,7 +205,7 @@ impl<J: Jobs> Dispatcher<J> {
         let Completion { key, result } = completion;
         let request_key = key.request_key;
         let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(key, client) else {
-            return self.drop_late(key);
+            return self.drop_late();
         };
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += client.now.instant - submitted;
@@ -233,11 +233,9 @@ impl<J: Jobs> Dispatcher<J> {
         self.dispatch(context, next, client);
     }
 
-    /// Drops a result that arrived after its request was answered or its connection was closed.
-    pub(crate) fn drop_late(&mut self, key: JobKey) {
+    /// Counts a result that arrived after its request was answered or its connection was closed.
+    pub(crate) fn drop_late(&mut self) {
         self.counters.results_late += 1;
-        // A message that the session no longer waits for is not cancelled with the connection.
-        self.release(key);
     }
 
     /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
@@ -277,13 +275,17 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// Cancels a request of a closed connection.
-    pub(crate) fn cancel(&mut self, request_key: RequestKey) {
-        if let Some(in_flight) = self.in_flight.get(&request_key) {
+    /// Cancels all requests of a closed connection.
+    pub(crate) fn cancel_all(&mut self, conn: ConnId) {
+        let key = |seq| RequestKey { conn, seq: RequestSeq(seq) };
+        let all = key(0)..=key(u64::MAX);
+        while let Some((request_key, in_flight)) = self.in_flight.range(all.clone()).next() {
             let _ = in_flight.state.abandon();
-            self.release(JobKey { request_key, job: in_flight.job });
+            self.release(JobKey { request_key: *request_key, job: in_flight.job });
         }
-        self.cancel_login(request_key);
+        while let Some((request_key, _)) = self.delayed_logins.range(all.clone()).next() {
+            self.cancel_login(*request_key);
+        }
     }
 
     /// Removes a request from those in flight, if it waits for the job of `key`; the job no longer counts for the

@@ -29,7 +29,7 @@ use crate::app::{self, App};
 use crate::clock::Clock;
 use crate::dispatch::timers::{LoginRetry, Timer};
 use crate::dispatch::{Client, Dispatcher, Effect, Now};
-use crate::ids::{ConnId, RequestKey};
+use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::Statistics;
@@ -262,7 +262,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         {
             let id = completion.key.request_key.conn;
             let Some(connection) = self.connections.get_mut(id) else {
-                self.dispatcher.drop_late(completion.key);
+                self.dispatcher.drop_late();
                 continue;
             };
             let before = connection.output.len();
@@ -403,9 +403,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Cancels the jobs of a closed connection.
     fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
         if connection.load.jobs > 0 {
-            for seq in connection.session.open_seqs() {
-                self.dispatcher.cancel(RequestKey { conn: id, seq });
-            }
+            self.dispatcher.cancel_all(id);
         }
     }
 }

@@ -190,8 +190,8 @@ impl Session {
         }
     }
 
-    /// Drops unprocessed input and begins to end the session with an error, to free memory. Returns false if no error
-    /// can be sent: an answer is being written in pages, or the session ends already.
+    /// Drops unprocessed input and begins to end the session, to free memory: with an error, or with the answer to the
+    /// open request. Returns false if an answer is being written in pages, or the session ends already.
     pub fn refuse_for_room(&mut self, input: &mut Buffer) -> bool {
         if self.ending.is_some()
             || self.responses.as_ref().is_some_and(|responses| responses.is_writing_pages())
@@ -204,7 +204,11 @@ impl Session {
             responses.forget_decoding();
         }
         self.deferred = None;
-        self.end_with(Ending::Linger, Failure::RequestMemoryFull);
+        match self.has_open() && self.codec.is_ordered() {
+            // The answer to the open request says that it is the last.
+            true => self.ending = Some(Ending::Linger),
+            false => self.end_with(Ending::Linger, Failure::RequestMemoryFull),
+        }
         true
     }
 
@@ -266,11 +270,6 @@ impl Session {
     /// The number of messages and control frames handled without a step, since the last call; each is work.
     pub fn take_handled_inline(&mut self) -> u16 {
         std::mem::take(&mut self.handled_inline)
-    }
-
-    /// The open requests, and the message that a worker decodes.
-    pub fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
-        self.responses.iter().flat_map(|responses| responses.open_seqs())
     }
 
     /// The number of open requests, including a message that a worker decodes.

@@ -303,12 +303,6 @@ impl ResponseQueue {
         usize::from(self.ordered.is_some()) + usize::from(self.decoding.is_some()) + self.concurrent.len()
     }
 
-    pub(super) fn open_seqs(&self) -> impl Iterator<Item = RequestSeq> + '_ {
-        let ordered = self.ordered.iter().map(|(seq, _)| *seq);
-        let decoding = self.decoding.iter().map(|(seq, _)| *seq);
-        ordered.chain(decoding).chain(self.concurrent.keys().copied())
-    }
-
     /// Bytes of replies that wait for a paged one.
     #[cfg(feature = "internals")]
     pub(super) fn output_after_page_len(&self) -> usize {

@@ -383,3 +383,25 @@ fn a_line_of_http_ends_a_connection_of_raw_json() {
     bench.input.push(b"{}\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n{\"command\": \"ping\"}");
     bench.ends(Ending::HttpLine);
 }
+
+/// Nothing may follow an answer that says `Connection: close`.
+#[cfg(feature = "http")]
+#[test]
+fn memory_is_freed_after_the_open_request_over_http_is_answered() {
+    let mut bench = Bench::new();
+    let request =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{PING}", PING.len());
+    bench.input.push(request.repeat(2).as_bytes());
+    let (seq, _) = bench.call();
+    assert!(bench.session.refuse_for_room(&mut bench.input));
+    bench.is_blocked();
+    bench.answer(seq);
+    bench.ends(Ending::Linger);
+    let replies = bench.replies();
+    let count = |line: &str| replies.iter().filter(|reply| reply.starts_with(line)).count();
+    assert_eq!(
+        (count("HTTP/1.1 200"), count("HTTP/1.1"), count("Connection: close")),
+        (1, 1, 1),
+        "{replies:?}"
+    );
+}
