@@ -230,7 +230,10 @@ impl Client {
         if self.exchange.expectations.is_logged_in(env) {
             return Err(format!("client {} is authenticated and is evicted", self.number));
         }
-        let has_sent_all = self.exchange.outgoing.is_empty() && self.exchange.withheld_body.is_none();
+        // An error that is expected for what comes next is not due yet.
+        let comes_next = matches!(self.plan.front(), Some(Step::Send(_)));
+        let has_sent_all =
+            self.exchange.outgoing.is_empty() && self.exchange.withheld_body.is_none() && !comes_next;
         let has_read_all = !connection.has_unread() && !connection.broken && !connection.client_has_reset();
         let is_waiting = has_sent_all && has_read_all && !self.exchange.has_nothing_pending();
         if why == Eviction::ForSlot && is_waiting && !self.exchange.expectations.responses_are_optional {
