@@ -365,9 +365,7 @@ mod tests {
         let failed = run_all(count);
         if let Some((first, why)) = failed.first() {
             show(*first, &simulate(*first, true), LINES_SHOWN);
-            for (number, why) in failed.iter().take(20) {
-                println!("world {number}: {why}");
-            }
+            failed.iter().for_each(|(number, why)| println!("world {number}: {why}"));
             panic!(
                 "{} of {count} worlds failed; the first: {why}\nsee all of it: {ONE}={first} cargo test --test simulation seeds -- --nocapture",
                 failed.len()
