@@ -49,7 +49,10 @@ pub const PAGE_BYTES_RESERVED: usize = 768 << 10;
 pub const BUFFERS_OVERCOMMIT_BYTES: usize = 2 << 20;
 /// How long an unauthenticated client may accept no output while others wait for buffer space.
 pub const STALL_TIMEOUT_UNDER_PRESSURE: Duration = Duration::from_secs(1);
-/// Connections examined for that at a time, largest holders first.
+/// How long the request of an unauthenticated client may wait for buffer space before it is answered with `busy`:
+/// authenticated clients may hold the space for as long as they send requests. As long as a request may take to arrive.
+pub const ANONYMOUS_MEMORY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Connections examined for stalled output at a time, largest holders first.
 pub const STALL_CANDIDATES_MAX: usize = 64;
 /// Freed bytes after which the C library is asked to return memory to the system.
 pub const TRIM_BYTES_MIN: usize = 4 << 20;

@@ -193,6 +193,11 @@ impl BufferBudget {
         !self.waiting[0].is_empty()
     }
 
+    /// Drops the waiting anonymous connections that `stays` returns false for.
+    pub(super) fn retain_anonymous_waiting(&mut self, mut stays: impl FnMut(ConnId) -> bool) {
+        self.waiting[0].retain(|id| stays(*id));
+    }
+
     /// Whether `bytes` may be used for an answer. Answers get part of the limit, since requests need memory too, and
     /// those for anonymous clients get less.
     pub(super) fn has_room(&self, bytes: usize, is_known: bool) -> bool {

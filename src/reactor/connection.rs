@@ -23,8 +23,8 @@ pub(super) struct Connection<S> {
     pub(super) writable: bool,
     /// It is in the run queue.
     pub(super) is_queued: bool,
-    /// It is in the queue for memory.
-    pub(super) waits_for_memory: bool,
+    /// Since when it is in the queue for memory.
+    pub(super) waits_for_memory: Option<Instant>,
     /// Its wait for memory has ended, and it may start a page in its next run.
     pub(super) is_resumed: bool,
     /// The client has sent at least one byte.
@@ -95,7 +95,7 @@ impl<S> Connection<S> {
             readable: Readable::UntilRefused,
             writable: true,
             is_queued: false,
-            waits_for_memory: false,
+            waits_for_memory: None,
             is_resumed: false,
             received_any: false,
             listener,
@@ -114,6 +114,9 @@ impl<S> Connection<S> {
 
     /// Sends output until it is empty or the socket takes no more.
     pub(super) fn flush<N: Net<Socket = S>>(&mut self, net: &mut N, now: Instant) -> Flushed {
+        if self.output.is_empty() {
+            return Flushed::All;
+        }
         while !self.output.is_empty() {
             if !self.writable {
                 self.stalled_since.get_or_insert(now);
@@ -132,7 +135,7 @@ impl<S> Connection<S> {
                 },
             }
         }
-        self.stalled_since = None;
+        self.session.output_sent(now);
         Flushed::All
     }
 
@@ -189,13 +192,19 @@ impl<S> Connection<S> {
         if let Phase::Lingering { until, .. } = self.phase {
             return Some(until);
         }
-        let input = self.session.deadline(rules);
+        let input = self.input_deadline(rules);
         // Delayed answers queue after stalled output, so their time needs no timer then.
         let output = match self.stalled_since {
             Some(since) => Some(since + rules.write_timeout),
             None => self.session.next_due(),
         };
         input.into_iter().chain(output).min()
+    }
+
+    /// A client that is still reading is not idle.
+    fn input_deadline(&self, rules: &Rules) -> Option<Instant> {
+        let is_reading = !self.output.is_empty() && self.session.idle_since().is_some();
+        if is_reading { None } else { self.session.deadline(rules) }
     }
 
     /// Whether the deadline passed more than `request_timeout` ago. A client is not timed out for input that is not
@@ -212,6 +221,6 @@ impl<S> Connection<S> {
         if self.stalled_since.is_some_and(|since| since + rules.write_timeout <= now) {
             return Some(Overdue::Output);
         }
-        self.session.expire(rules, now).then_some(Overdue::Input)
+        (self.input_deadline(rules).is_some() && self.session.expire(rules, now)).then_some(Overdue::Input)
     }
 }

@@ -44,7 +44,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             self.refuse_for_memory(anonymous, now);
         }
         let Some(connection) = self.connections.get_mut(id) else { return };
-        if !std::mem::replace(&mut connection.waits_for_memory, true) {
+        if connection.waits_for_memory.is_none() {
+            connection.waits_for_memory = Some(now.instant);
             self.budget.wait(id, is_known);
             if !std::mem::replace(&mut self.scarcity_is_watched, true) {
                 self.dispatcher
@@ -69,7 +70,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             };
             match self.connections.get_mut(id) {
                 Some(connection) => {
-                    connection.waits_for_memory = false;
+                    connection.waits_for_memory = None;
                     connection.is_resumed = true;
                     reserved += limits::PAGE_BYTES_RESERVED;
                     self.enqueue(id);
@@ -84,8 +85,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Ends an overcommit that makes no progress, and closes anonymous clients that do not read their answer while
-    /// others wait for memory.
+    /// Ends an overcommit that makes no progress, closes anonymous clients that do not read their answer while
+    /// others wait for memory, and refuses requests that have waited for too long.
     pub(super) fn close_stalled(&mut self, now: Now) {
         self.budget.expire_overcommit();
         self.scarcity_is_watched = self.budget.has_waiting();
@@ -105,6 +106,26 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let stalled: Vec<ConnId> =
             candidates.filter(|id| self.connections.get(*id).is_some_and(has_stalled)).collect();
         stalled.into_iter().for_each(|id| self.refuse_for_memory(id, now));
+        self.refuse_waiting(now);
+    }
+
+    /// Answers anonymous requests that have waited for memory for too long with `busy`: known clients may use it for as
+    /// long as they like.
+    fn refuse_waiting(&mut self, now: Now) {
+        let mut refused = Vec::new();
+        self.budget.retain_anonymous_waiting(|id| {
+            let Some(connection) = self.connections.get_mut(id) else { return false };
+            let is_due = connection
+                .waits_for_memory
+                .is_some_and(|since| since + limits::ANONYMOUS_MEMORY_WAIT_MAX <= now.instant);
+            if !is_due || !connection.session.refuse_page() {
+                return true;
+            }
+            connection.waits_for_memory = None;
+            refused.push(id);
+            false
+        });
+        refused.into_iter().for_each(|id| self.enqueue(id));
     }
 
     /// Returns unused memory to the system.

@@ -39,6 +39,13 @@ impl ClientDeadline {
         self.current = waiting.map(|waiting| (waiting, now));
     }
 
+    /// Restarts the wait for the next request.
+    pub(super) fn restart_idle(&mut self, now: Instant) {
+        if self.current() == Some(WaitMode::Idle) {
+            self.current = Some((WaitMode::Idle, now));
+        }
+    }
+
     /// The input that the session waits for now.
     pub(super) fn current(&self) -> Option<WaitMode> {
         self.current.map(|(waiting, _)| waiting)
@@ -108,5 +115,7 @@ mod tests {
         assert_eq!(deadline.deadline(ten), Some(at(40)));
         deadline.wait(Some(WaitMode::Idle), at(31));
         assert_eq!(deadline.deadline(ten), Some(at(41)));
+        deadline.restart_idle(at(50));
+        assert_eq!(deadline.deadline(ten), Some(at(60)));
     }
 }

@@ -405,3 +405,21 @@ fn memory_is_freed_after_the_open_request_over_http_is_answered() {
         "{replies:?}"
     );
 }
+
+#[test]
+fn a_list_that_waits_for_memory_can_be_refused() {
+    const NO_ROOM: Capacity = Capacity { for_page: false, ..ROOM };
+    let mut bench = Bench::new();
+    assert!(!bench.session.refuse_page(), "nothing waits");
+    bench.input.push(format!("{LIST}{PING}").as_bytes());
+    assert!(matches!(bench.next_within(NO_ROOM), Step::NeedRoom));
+    assert!(bench.session.refuse_page());
+    let Step::Call(ping, _) = bench.next_within(NO_ROOM) else { panic!("the next request begins") };
+    bench.answer(ping);
+    let replies = bench.replies();
+    assert!(
+        replies[0].starts_with(r#"{"request_id":"list","status":"error","message":"busy""#),
+        "{replies:?}"
+    );
+    assert_eq!(replies.len(), 2);
+}

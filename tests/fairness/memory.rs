@@ -101,6 +101,28 @@ fn authenticated_clients_wait_for_memory_and_are_all_served() {
     assert_eq!(statistic(&mut daemon.operator(), "connections_refused"), 0);
 }
 
+/// Authenticated clients may keep the memory for as long as they like.
+#[test]
+fn an_anonymous_request_that_waits_long_for_memory_is_busy() {
+    let _alone = alone();
+    let daemon = Daemon::builder().args(["--buffers-max", "2MiB", "--request-timeout", "5m"]).start();
+    daemon.client().register("vm", &[1]);
+    let mut holder = daemon.client();
+    assert_eq!(holder.call(login())["status"], "success");
+    let update = padded_update(900_000);
+    let (first, rest) = update.split_at(800_000);
+    holder.send(first);
+    let mut operator = daemon.operator();
+    wait_until("it holds memory", DEADLINE, || statistic(&mut operator, "buffers_bytes") > 700_000);
+    let mut anonymous = daemon.client();
+    anonymous.ping();
+    assert_eq!(anonymous.call(request("get", json!({"key": "*"})))["message"], "busy");
+    anonymous.ping();
+    holder.send(rest);
+    assert_eq!(holder.reply()["status"], "success");
+    assert_eq!(anonymous.call(request("get", json!({"key": "*"})))["status"], "success");
+}
+
 #[test]
 fn a_refused_client_gets_the_reason_in_its_own_framing() {
     let _alone = alone();

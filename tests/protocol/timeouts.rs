@@ -195,6 +195,30 @@ fn a_client_that_reads_slowly_is_served() {
     writer.join().expect("all is sent");
 }
 
+/// It may take long to read its replies, and ask again after that.
+#[test]
+fn a_client_that_is_still_reading_is_not_idle() {
+    const BATCH: u64 = 100;
+    let daemon = daemon_with("--idle-timeout");
+    let (mut client, mut operator) = (daemon.client(), daemon.operator());
+    let mut sent = 0;
+    // Until the system takes no more replies, and the daemon has to keep the last ones.
+    let end = Instant::now() + DEADLINE;
+    while operator.succeed("stats", json!({}))["buffers_bytes"].as_u64() < Some(8 << 10) {
+        assert!(Instant::now() < end, "the system takes all replies");
+        client.send(&r#"{"command":"ping"}"#.repeat(BATCH as usize));
+        sent += BATCH;
+        daemon.wait_for_counter("requests_ping", |count| count >= sent);
+    }
+    let mut idle = daemon.client();
+    idle.ping();
+    idle.expect_closed();
+    client.send(r#"{"command":"ping"}"#);
+    for reply in 0..=sent {
+        assert!(client.raw_line().contains("PONG"), "{reply} of {sent}");
+    }
+}
+
 /// The timeout of each line begins with its first byte; blanks between lines begin no line.
 #[test]
 fn an_unfinished_text_line_times_out_with_an_error() {

@@ -150,7 +150,8 @@ static SECTIONS: &[Section] = &[
                 "Memory for unfinished requests and for replies that clients have not taken, all connections \
                  together. When it is reached, the connections that hold most and have not authenticated are \
                  closed with `busy: clients have filled the memory that there is for requests`; authenticated \
-                 connections wait.",
+                 connections wait. A list for a connection that has not authenticated waits for at most 10 s and \
+                 gets `busy` then.",
             ),
             (
                 "requests-per-connection",
@@ -174,9 +175,10 @@ static SECTIONS: &[Section] = &[
             ),
             (
                 "idle-timeout",
-                "The time between two requests. A value set here applies to all connections. By default a \
-                 connection may be idle for 1 h, an HTTP connection for 75 s, and an authenticated raw JSON or \
-                 WebSocket connection for any time: TCP keep-alive finds dead peers.",
+                "The time between two requests, from when the reply to the first one is sent. A value set here \
+                 applies to all connections. By default a connection may be idle for 1 h, an HTTP connection for \
+                 75 s, and an authenticated raw JSON or WebSocket connection for any time: TCP keep-alive finds \
+                 dead peers.",
             ),
             (
                 "write-timeout",
