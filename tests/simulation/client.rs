@@ -35,6 +35,8 @@ pub(super) struct Client {
     pub(super) has_sent_http: bool,
     /// When something was last sent or received.
     last_activity: Instant,
+    /// When something was last received.
+    last_received: Instant,
     pub(super) is_done: bool,
 }
 
@@ -66,6 +68,7 @@ impl Client {
             deadline: None,
             has_sent_http: false,
             last_activity: Instant::ORIGIN,
+            last_received: Instant::ORIGIN,
             is_done: false,
         }
     }
@@ -100,7 +103,8 @@ impl Client {
             return Ok(());
         }
         if let Some(deadline) = self.deadline
-            && env.now > deadline.since.max(accepted) + deadline.after + SLACK
+            // The last bytes may take long where the network takes few at a time.
+            && env.now > (deadline.since.max(accepted) + deadline.after).max(self.last_received) + SLACK
         {
             return Err("the connection is not ended in time".to_owned());
         }
@@ -161,7 +165,7 @@ impl Client {
     fn take(&mut self, bytes: &[u8], connection: usize, env: &mut Environment) -> Result<(), String> {
         let connection = &env.network.connections[connection];
         let (port, is_refused) = (connection.port, connection.evicted_for == Some(Eviction::ForMemory));
-        self.last_activity = env.now;
+        (self.last_activity, self.last_received) = (env.now, env.now);
         let taken = self.exchange.take(bytes, port, is_refused, env);
         taken.map_err(|why| format!("client {}: {why}; {}", self.number, self.describe()))?;
         if self.exchange.codec.is_finished() && self.deadline.is_none() {

@@ -284,6 +284,7 @@ impl Expectations {
             point_model: &env.knowledge.points,
             wall_clock: &env.wall_clock,
             now: env.now,
+            is_stopped: env.shutdown.stopped.is_some(),
             client: self.client,
             port,
             listener: self.listener,

@@ -216,6 +216,7 @@ impl FaultConfig {
             || self.failed_percent > 0
             || self.queue_max < 100 && !self.has_greedy_client
             || self.job_micros_max > 100_000
+            || self.clients_hoard
     }
 
     /// Whether this client is the greedy one.

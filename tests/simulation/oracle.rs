@@ -100,6 +100,8 @@ impl ReplyContext<'_> {
         match outcome {
             Outcome::Busy if self.config.is_greedy(self.client) => true,
             Outcome::Busy if begins_command && self.config.limits_requests() => true,
+            // A login that is delayed after failed ones does not outlast the server.
+            Outcome::Busy if matches!(request, Request::Authenticate { .. }) && self.is_stopped => true,
             Outcome::Busy => uses_store && self.config.is_busy_possible(),
             Outcome::StoreUnavailable => uses_store && self.config.is_failure_possible(),
             Outcome::Unknown => uses_store && writes && self.config.is_failure_possible(),

@@ -3,7 +3,7 @@
 //! Each key belongs to one client, and no point is put twice at the same second unless its client waits for each
 //! reply in turn: so the order in which points are stored is known where it matters.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::codec::PointLine;
@@ -94,6 +94,7 @@ struct Candidates<'a> {
 }
 
 /// A point that was reported to a client.
+#[derive(Clone, Copy)]
 pub(super) struct ReportedPoint<'a> {
     pub(super) key: &'a str,
     pub(super) second: i64,
@@ -101,6 +102,7 @@ pub(super) struct ReportedPoint<'a> {
 }
 
 /// Its value as it was reported.
+#[derive(Clone, Copy)]
 pub(super) enum ReportedValue<'a> {
     Text(&'a str),
     Number(f64),
@@ -221,25 +223,31 @@ impl PointModel {
         reported: &[ReportedPoint<'_>],
         (clock, now): (&WallClock, Instant),
     ) -> Verification {
-        let mut seen = BTreeSet::new();
-        for of_key in reported.chunk_by(|one, next| one.key == next.key) {
-            let key = &of_key[0].key;
-            ensure(query.key == "*" || query.key == *key, "points of another key")?;
-            ensure(seen.insert(*key), "a key is there twice")?;
+        let mut seen: BTreeMap<&str, Vec<ReportedPoint<'_>>> = BTreeMap::new();
+        // A key that is removed between two pages returns as a new one, at the end.
+        let may_return = !self.removals.is_empty();
+        for of_key in reported.chunk_by(|one, next| one.key == next.key && one.second < next.second) {
+            let key = of_key[0].key;
+            ensure(query.key == "*" || query.key == key, "points of another key")?;
+            let earlier = seen.entry(key).or_default();
             ensure(
-                of_key.is_sorted_by(|one, next| one.second < next.second),
-                "points out of order, or twice",
+                earlier.is_empty() || may_return,
+                "a key or a point is there twice, or points out of order",
             )?;
+            earlier.retain(|point| of_key.iter().all(|later| later.second != point.second));
+            earlier.extend(of_key);
+        }
+        for (key, of_key) in &seen {
             self.check_key(key, query, (requester, logical_time), of_key, (clock, now))?;
         }
         match query.key.as_str() {
             "*" => {
-                let mut missing = self.keys.keys().filter(|key| !seen.contains(key.as_str()));
+                let mut missing = self.keys.keys().filter(|key| !seen.contains_key(key.as_str()));
                 missing.try_for_each(|key| {
                     self.check_key(key, query, (requester, logical_time), &[], (clock, now))
                 })
             }
-            key if !seen.contains(key) => {
+            key if !seen.contains_key(key) => {
                 self.check_key(key, query, (requester, logical_time), &[], (clock, now))
             }
             _ => Ok(()),

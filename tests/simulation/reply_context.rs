@@ -25,6 +25,7 @@ pub(super) struct ReplyContext<'a> {
     pub(super) point_model: &'a PointModel,
     pub(super) wall_clock: &'a WallClock,
     pub(super) now: Instant,
+    pub(super) is_stopped: bool,
     /// The client that gets it.
     pub(super) client: usize,
     pub(super) port: u16,
