@@ -64,6 +64,11 @@ impl Request {
         Request { dialect, scope, is_forwarded: false, id: None, token, name, command }
     }
 
+    /// Whether the answer may come in pages: not if the request is invalid.
+    pub fn is_paged(&self) -> bool {
+        self.name.is_paged() && self.command.is_ok()
+    }
+
     /// Whether later input of the connection must not be decoded before this request is done.
     pub fn is_barrier(&self) -> bool {
         self.name.is_barrier() || !matches!(self.token, Ok(None))

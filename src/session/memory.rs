@@ -46,7 +46,7 @@ impl Session {
         }
         let Some(message) = self.deferred.as_deref_mut() else { return false };
         let Ok(request) = message else { return false };
-        if !request.name.is_paged() {
+        if !request.is_paged() {
             return false;
         }
         *message = Err(Refusal { dialect: request.dialect, id: request.id.take(), failure: Failure::Busy });

@@ -322,7 +322,7 @@ impl Session {
             };
             let responses = self.responses();
             let (may_begin, is_paged) = match &message {
-                Ok(request) => (responses.may_open(request), request.name.is_paged()),
+                Ok(request) => (responses.may_open(request), request.is_paged()),
                 Err(refusal) => (responses.may_answer(refusal.id.is_some()), false),
             };
             if !may_begin || is_paged && !capacity.for_page {

@@ -105,7 +105,7 @@ impl ResponseQueue {
         if request.is_barrier() {
             self.barrier = Some(seq);
         }
-        if request.name.is_paged() {
+        if request.is_paged() {
             self.paged = Some(seq);
         }
         let (bytes, reply_count) = (bytes_of(request), request.reply_count() as u32);
@@ -286,7 +286,7 @@ impl ResponseQueue {
     /// Whether `request` may open. Paged requests wait for each other, and barriers wait for them, because the
     /// principal must not change between pages.
     pub(super) fn may_open(&self, request: &Request) -> bool {
-        let waits_for_pages = request.name.is_paged() || request.is_barrier();
+        let waits_for_pages = request.is_paged() || request.is_barrier();
         self.may_answer(request.id.is_some()) && !(waits_for_pages && self.paged.is_some())
     }
 

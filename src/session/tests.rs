@@ -422,4 +422,7 @@ fn a_list_that_waits_for_memory_can_be_refused() {
         "{replies:?}"
     );
     assert_eq!(replies.len(), 2);
+    // An error needs no page.
+    bench.input.push(LIST.replace("all_disks", "other").as_bytes());
+    assert!(matches!(bench.next_within(NO_ROOM), Step::Call(..)));
 }
