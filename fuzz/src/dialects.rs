@@ -1,12 +1,14 @@
 //! Each dialect by itself: every request is decoded or refused, and every reply is one line of JSON.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use vmherd::internals::dialect::{self, PageProgress, decode_json, encode_answer, encode_page};
 use vmherd::internals::ids::{DiskId, SeriesId, VmId};
 use vmherd::internals::model::{
     ActionAnswer, Answer, BadField, Caller, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure,
     Items, List, Listing, MetricKey, MetricValue, Page, Peer, PeerEntry, Point, Query, Request, RequestId,
-    Secret, Series, Vm, VmName, VmShape,
+    Secret, Series, ServerStatus, Vm, VmName, VmShape,
 };
 
 /// A byte that decides what surrounds the rest, and the rest of a request.
@@ -32,7 +34,10 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
     let name = VmName::from_store("vm \"é\"\n");
     match (&request.command, request.dialect) {
         (Ok(Command::Convert { data }), _) => convert(data),
-        (_, Dialect::Conversion) => Answer::Failed(Failure::Busy),
+        (Ok(Command::VerbStat), _) => {
+            Answer::Status(ServerStatus { uptime: Duration::from_secs(choice.into()) })
+        }
+        (_, Dialect::Verb | Dialect::Conversion) => Answer::Failed(Failure::Busy),
         (Ok(Command::Health), _) => Answer::Healthy,
         (Ok(Command::Ping), _) => Answer::Pong(Peer::Unix { uid: None }),
         (Ok(Command::Register { name, .. }), _) => Answer::Registered(name.clone()),

@@ -76,6 +76,7 @@ mod tests {
             (CommandName::Update, vms_own, vms_own),
             (CommandName::Logout, vms_own, vms_own),
             (CommandName::Stats, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
+            (CommandName::VerbStat, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Convert, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Health, all, all),
             (CommandName::AddVm, all, [AuthenticationRequired, RegistrationClosed, AuthenticationRequired]),
@@ -87,9 +88,12 @@ mod tests {
             (CommandName::Put, all, closed),
             (CommandName::Get, all, closed),
         ];
+        let missing = CommandName::ALL.iter().find(|command| rows.iter().all(|(row, ..)| row != *command));
+        assert_eq!(missing, None, "each command has a row");
         for (command, open, closed) in &rows {
             let command = *command;
             let group = match command {
+                CommandName::VerbStat => AccessGroup::Verb,
                 CommandName::Convert => AccessGroup::Convert,
                 CommandName::Put | CommandName::Get => AccessGroup::Metrics,
                 _ => AccessGroup::Action,

@@ -298,6 +298,7 @@ fn dialect_name(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Command => "command",
         Dialect::Action => "action",
+        Dialect::Verb => "verb",
         Dialect::Conversion => "conversion",
         Dialect::Text => "text",
     }

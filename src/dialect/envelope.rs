@@ -101,11 +101,6 @@ impl<'a> Envelope<'a> {
         Refusal { id: self.id.clone(), ..Refusal::from(failure) }
     }
 
-    /// The refusal of a request in an unsupported dialect, selected by `key`.
-    pub(super) fn refuse_other(&self, key: &str) -> Refusal {
-        self.refuse_text(&format!("{key}: this daemon does not speak such requests; a request is {SHAPE}"))
-    }
-
     fn refuse_text(&self, text: &str) -> Refusal {
         self.refuse(Failure::NotARequest(text.to_string()))
     }

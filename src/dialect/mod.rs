@@ -12,6 +12,7 @@ mod json_writer;
 mod number;
 mod page_progress;
 pub mod text;
+mod verb;
 
 pub use conversion::convert;
 use envelope::Envelope;
@@ -26,8 +27,9 @@ pub fn decode_json(text: &[u8]) -> Result<Box<Request>, Refusal> {
     let decoded = match envelope.dialect_key()? {
         "command" => command::decode(envelope),
         "action" => action::decode(envelope),
-        "request_id" => conversion::decode(envelope),
-        key => Err(envelope.refuse_other(key)),
+        "verb" => verb::decode(envelope),
+        // A request id alone.
+        _ => conversion::decode(envelope),
     };
     decoded.map(Box::new)
 }
@@ -37,6 +39,7 @@ pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, 
     match dialect {
         Dialect::Command => command::encode_answer(id, answer, output),
         Dialect::Action => action::encode_answer(id, answer, output),
+        Dialect::Verb => verb::encode_answer(id, answer, output),
         Dialect::Conversion => conversion::encode_answer(id, answer, output),
         Dialect::Text => text::encode_answer(answer, 1, output),
     }
@@ -53,6 +56,7 @@ pub fn encode_page(
     match dialect {
         Dialect::Command => command::encode_page(id, page, progress, output),
         Dialect::Action => action::encode_page(id, page, progress, output),
+        Dialect::Verb => debug_assert!(false, "a verb is answered whole"),
         Dialect::Conversion => debug_assert!(false, "a conversion is answered whole"),
         Dialect::Text => text::encode_page(page, progress, output),
     }

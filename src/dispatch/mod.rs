@@ -26,7 +26,7 @@ use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongText, Request};
+use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongText, Request, ServerStatus};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
 use crate::worker::{
@@ -326,6 +326,10 @@ impl<J: Jobs> Dispatcher<J> {
             Next::Statistics => {
                 let answer = Answer::Statistics(self.statistics(client.now.instant));
                 self.answer(seq, command, answer, client);
+            }
+            Next::Status => {
+                let uptime = client.now.instant - self.started;
+                self.answer(seq, command, Answer::Status(ServerStatus { uptime }), client);
             }
             Next::Later { after, data } => self.delay(seq, command, after, data, client),
             Next::Page(page) => {

@@ -1,6 +1,7 @@
 //! Answers to requests, independent of the dialect that writes them.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::command::Listing;
 use super::failure::Failure;
@@ -28,6 +29,8 @@ pub enum Answer {
     Statistics(Statistics),
     /// To a request of the dialect `action` that has no answer in common with other dialects.
     Action(ActionAnswer),
+    /// To `STAT`.
+    Status(ServerStatus),
     /// To a conversion: its entities, as a JSON object.
     Converted(String),
     /// To a health check.
@@ -102,6 +105,13 @@ pub struct PointPosition {
     pub series: SeriesId,
     /// Its time, in seconds since 1970.
     pub timestamp: i64,
+}
+
+/// The status of the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerStatus {
+    /// The time since it was started.
+    pub uptime: Duration,
 }
 
 /// The server's counters; values count from the start of the server unless documented otherwise.

@@ -72,6 +72,8 @@ pub enum Command {
         /// authorized.
         change: Option<VmChange>,
     },
+    /// Return the server's status, in the dialect `verb`.
+    VerbStat,
     /// Convert a text into entities, after a delay.
     Convert {
         /// The text.

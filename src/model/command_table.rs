@@ -94,7 +94,7 @@ macro_rules! commands {
 }
 
 use Access::{Open, OpenOrAnyVm, OpenRegistration, Operator, Public, Registration, Vm};
-use AccessGroup::{Action, Convert, Metrics};
+use AccessGroup::{Action, Convert, Metrics, Verb};
 
 commands! {
     Ping "ping" Command Public, Inline, Ignored;
@@ -110,6 +110,7 @@ commands! {
     ConnectVm "connect_vm" Action Open(Action), Barrier, Proof;
     LogoutVm "logout_vm" Action Open(Action), Barrier, Proof;
     UpdateVm "update_vm" Action Open(Action), Plain, Proof;
+    VerbStat "verb_stat" Verb OpenOrAnyVm(Verb), Inline, Proof;
     Convert "convert" Conversion OpenOrAnyVm(Convert), Plain, Proof;
     Health "health" Command Public, Plain, Proof;
     Put "put" Command Open(Metrics), Plain, Proof;

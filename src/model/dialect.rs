@@ -7,6 +7,8 @@ pub enum Dialect {
     Command,
     /// `{"action": …, …}`
     Action,
+    /// `{"verb": …, "parameters": {…}}`
+    Verb,
     /// `{"request_id": …, "data": "…"}`
     Conversion,
     /// `put KEY VALUE TIMESTAMP`

@@ -40,6 +40,8 @@ failures! {
     RequestMemoryFull, "failed_no_room", "busy: clients have filled the memory that there is for requests";
     /// Valid JSON that is not a request; the reason.
     NotARequest(reason: String), "failed_no_request", reason.clone();
+    /// A request of the dialect `verb` without its shape.
+    MalformedRequest, "failed_malformed_request", "Malformed request";
     /// A field of the request breaks a rule.
     BadField(bad_field: BadField), "failed_bad_field", bad_field.0.clone();
     /// The command does not exist, or this client must not run it.

@@ -19,7 +19,9 @@ pub mod series;
 pub mod vm;
 
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
-pub use answer::{ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, Statistics};
+pub use answer::{
+    ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, ServerStatus, Statistics,
+};
 pub use command::{BadField, Caller, Command, List, Listing, Put, Query};
 pub use command_table::{Access, CommandName};
 pub use denial::Denial;

@@ -20,7 +20,9 @@ mod program_client;
 mod programs;
 #[cfg(feature = "websocket")]
 mod recipes;
+mod role_table;
 mod roles;
+mod verbs;
 #[cfg(feature = "websocket")]
 #[path = "../common/web.rs"]
 mod web;

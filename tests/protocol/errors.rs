@@ -317,15 +317,6 @@ fn errors_are_checked_in_a_fixed_order() {
 }
 
 #[test]
-fn other_dialects_are_refused_in_the_shape_of_this_one() {
-    let daemon = Daemon::start();
-    let mut client = daemon.client();
-    let message = client.fail(json!({"verb": "STAT", "parameters": {}}));
-    assert!(message.starts_with("verb"), "{message}");
-    client.ping();
-}
-
-#[test]
 fn values_at_their_limits_are_accepted() {
     let daemon = Daemon::start();
     let mut client = daemon.client();

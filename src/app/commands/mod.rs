@@ -44,6 +44,8 @@ pub enum Next<S = Stage> {
     },
     /// The dispatcher answers with its counters.
     Statistics,
+    /// The dispatcher answers with the server's status.
+    Status,
 }
 
 /// The state of a request while a worker runs its work.
@@ -145,6 +147,7 @@ impl<S> Next<S> {
             Next::Work { work, stage } => Next::Work { work, stage: wrap(stage) },
             Next::Later { after, data } => Next::Later { after, data },
             Next::Statistics => Next::Statistics,
+            Next::Status => Next::Status,
         }
     }
 }
@@ -211,6 +214,7 @@ impl App {
         match command {
             Command::Ping => self.ping(context.conn),
             Command::Stats => Next::Statistics,
+            Command::VerbStat => Next::Status,
             Command::Health => server::health().map(Stage::Server),
             Command::Register { name, shape, disk_sizes_gib, password } => {
                 vms::register(name, shape, disk_sizes_gib, password).map(Stage::Vms)

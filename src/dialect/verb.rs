@@ -1,0 +1,166 @@
+//! The dialect `verb`: requests `{"verb": NAME, "parameters": {…}}`; the reply is
+//! `{"success": BOOLEAN, "message": TEXT, "data": {…}}`, after the request's id.
+//!
+//! A verb is written in capital letters. Unknown parameters are ignored. Messages have a fixed text, with the reason in
+//! parentheses.
+
+use super::envelope::Envelope;
+use super::fields::{FieldNames, JsonFields, JsonPath, is_object, string};
+use super::json_writer::{begin_reply, write_json, write_member, write_raw};
+use crate::model::{
+    Answer, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, ServerStatus,
+};
+
+/// Parses a request whose envelope has a `verb`.
+pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
+    let refuse = |failure| Refusal { dialect: Dialect::Verb, ..envelope.refuse(failure) };
+    let name = is_well_formed(&envelope).ok_or_else(|| refuse(Failure::MalformedRequest))?;
+    match name.as_str() {
+        "STAT" => {
+            let stat = Request::new(Dialect::Verb, CommandName::VerbStat, Ok(Command::VerbStat));
+            Ok(Request { id: envelope.id, ..stat })
+        }
+        _ => Err(refuse(Failure::UnknownCommand)),
+    }
+}
+
+/// The verb, if the request has the shape of this dialect.
+fn is_well_formed(envelope: &Envelope<'_>) -> Option<String> {
+    let fields = JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS)).ok()?;
+    let parameters = fields.unique_value("parameters").ok()??;
+    let name = string(fields.unique_value("verb").ok()??).ok()??;
+    let is_verb = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase());
+    (is_verb && is_object(parameters)).then(|| name.into_owned())
+}
+
+/// Writes a complete reply.
+pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
+    begin_reply(id, output);
+    match answer {
+        Answer::Status(status) => {
+            write_raw(output, "\"success\":true,\"message\":\"OK\",\"data\":");
+            write_status(status, output);
+        }
+        Answer::Failed(failure) => write_failure(failure, output),
+        _ => {
+            debug_assert!(false, "this dialect has no such answer");
+            write_failure(&Failure::Internal, output);
+        }
+    }
+    write_raw(output, "}");
+}
+
+fn write_status(status: &ServerStatus, output: &mut Vec<u8>) {
+    write_member(output, "{\"uptime\":", &status.uptime.as_secs());
+    write_raw(output, ",\"available\":\"nolimit\"");
+    write_member(output, ",\"version\":", env!("CARGO_PKG_VERSION"));
+    write_raw(output, "}");
+}
+
+fn write_failure(failure: &Failure, output: &mut Vec<u8>) {
+    let (message, reason) = message(failure);
+    write_raw(output, "\"success\":false,\"message\":");
+    match reason {
+        None => write_json(output, message),
+        Some(reason) => write_json(output, &format!("{message} ({reason})")),
+    }
+    write_raw(output, ",\"data\":{}");
+}
+
+/// The message of a failure, and its reason.
+fn message(failure: &Failure) -> (&'static str, Option<String>) {
+    let (message, reason) = match failure {
+        Failure::UnknownCommand => ("Bad request", "Unknown verb"),
+        Failure::MalformedRequest => ("Bad request", "Malformed request"),
+        Failure::AuthenticationRequired => ("Bad authentication", "Authentication required"),
+        Failure::InvalidToken | Failure::TokenOfAnotherVm => ("Bad authentication", "Invalid access token"),
+        Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable => {
+            return ("Unavailable", Some(failure.message().into_owned()));
+        }
+        Failure::OutcomeUnknown => ("Internal error", "outcome unknown"),
+        _ => return ("Internal error", None),
+    };
+    (message, Some(reason.to_owned()))
+}
+
+/// The fields of a request.
+const KEYS: [&str; 2] = ["verb", "parameters"];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::dialect;
+
+    fn encode(id: Option<&str>, answer: &Answer) -> String {
+        let mut output = Vec::new();
+        let id = id.map(|id| RequestId(id.into()));
+        dialect::encode_answer(Dialect::Verb, id.as_ref(), answer, &mut output);
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn requests_have_a_verb_in_capitals_and_an_object_of_parameters() {
+        const STAT: Result<(), Failure> = Ok(());
+        const UNKNOWN: Result<(), Failure> = Err(Failure::UnknownCommand);
+        const MALFORMED: Result<(), Failure> = Err(Failure::MalformedRequest);
+        let cases = [
+            (r#"{"verb": "STAT", "parameters": {}}"#, STAT),
+            (r#"{"parameters": {"other": 1, "other": 2}, "verb": "\u0053TAT"}"#, STAT),
+            (r#"{"verb": "STAT", "parameters": {}, "more": null}"#, STAT),
+            (r#"{"request_id": 5, "verb": "STAT", "parameters": {}}"#, STAT),
+            (r#"{"verb": "STATE", "parameters": {}}"#, UNKNOWN),
+            (r#"{"verb": "REBOOT", "parameters": {}}"#, UNKNOWN),
+            (r#"{"verb": "stat", "parameters": {}}"#, MALFORMED),
+            (r#"{"verb": "STAT2", "parameters": {}}"#, MALFORMED),
+            (r#"{"verb": "É", "parameters": {}}"#, MALFORMED),
+            (r#"{"verb": "", "parameters": {}}"#, MALFORMED),
+            (r#"{"verb": null, "parameters": {}}"#, MALFORMED),
+            (r#"{"verb": ["STAT"], "parameters": {}}"#, MALFORMED),
+            (r#"{"verb": "STAT"}"#, MALFORMED),
+            (r#"{"verb": "STAT", "parameters": null}"#, MALFORMED),
+            (r#"{"verb": "STAT", "parameters": []}"#, MALFORMED),
+            (r#"{"verb": "STAT", "parameters": {}, "parameters": {}}"#, MALFORMED),
+        ];
+        for (text, wanted) in cases {
+            let found = match dialect::decode_json(text.as_bytes()) {
+                Ok(request) => {
+                    assert_eq!((request.dialect, request.name), (Dialect::Verb, CommandName::VerbStat));
+                    request.command.map(|command| assert_eq!(command, Command::VerbStat))
+                }
+                Err(refusal) => {
+                    assert_eq!(refusal.dialect, Dialect::Verb, "{text}");
+                    Err(refusal.failure)
+                }
+            };
+            assert_eq!(found, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn replies_are_written_byte_for_byte() {
+        let status = Answer::Status(ServerStatus { uptime: Duration::from_millis(61_900) });
+        let version = env!("CARGO_PKG_VERSION");
+        let data = format!(r#"{{"uptime":61,"available":"nolimit","version":"{version}"}}"#);
+        assert_eq!(encode(None, &status), format!(r#"{{"success":true,"message":"OK","data":{data}}}"#));
+        assert_eq!(
+            encode(Some("7"), &status),
+            format!(r#"{{"request_id":7,"success":true,"message":"OK","data":{data}}}"#)
+        );
+        let failures = [
+            (Failure::UnknownCommand, "Bad request (Unknown verb)"),
+            (Failure::MalformedRequest, "Bad request (Malformed request)"),
+            (Failure::AuthenticationRequired, "Bad authentication (Authentication required)"),
+            (Failure::InvalidToken, "Bad authentication (Invalid access token)"),
+            (Failure::Busy, "Unavailable (busy)"),
+            (Failure::StoreUnavailable, "Unavailable (store unavailable)"),
+            (Failure::OutcomeUnknown, "Internal error (outcome unknown)"),
+            (Failure::Internal, "Internal error"),
+        ];
+        for (failure, message) in failures {
+            let wanted = format!(r#"{{"success":false,"message":"{message}","data":{{}}}}"#);
+            assert_eq!(encode(None, &Answer::Failed(failure)), wanted);
+        }
+    }
+}
