@@ -28,6 +28,7 @@
 //! ```
 //!
 //! [`Config`] has the settings, [`ServerBuilder`] takes further options, and [`Running`] controls a running server.
+//! [`Server::run`] blocks instead, until a [`StopHandle`] stops the server.
 //! Log messages go to the crate `log`.
 //!
 //! # Map
@@ -179,9 +180,9 @@ pub use config::{is_plain_name, may_hold_password, redact};
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{DiskId, VmId};
 pub use log_limiter::LOG_LINES_DROPPED;
-pub use model::{AccessGroup, AnonymousAccess, Disk, NameError, Secret, Vm, VmName, VmShape};
+pub use model::{AccessGroup, AnonymousAccess, Disk, NameError, Secret, Statistics, Vm, VmName, VmShape};
 pub use registry::{Registry, RegistryError};
-pub use server::{InheritedListener, Running, Server, ServerBuilder, StartError};
+pub use server::{InheritedListener, Running, Server, ServerBuilder, StartError, StopHandle};
 pub use store::{Interrupt, Location, PostgresUrl, StoreError, back_up};
 pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;

@@ -22,6 +22,9 @@ pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// How long a reload waits for the reactor to apply the settings: ticks are far shorter.
 pub const RELOAD_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a thread waits for the server's counters, likewise.
+pub const STATISTICS_WAIT: Duration = Duration::from_secs(2);
+
 /// How far the wall clock may run ahead of the elapsed time before expiry stops following it: more than clock
 /// adjustments take, and little of a token's lifetime.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(60);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::start_error::StartError;
 use crate::config::Config;
+use crate::model::Statistics;
 use crate::reactor::mio_net::Waker;
 
 /// Hands control requests to the reactor's thread.
@@ -20,6 +21,8 @@ pub(super) struct ControlRequests {
     pub(super) stop: Option<Duration>,
     pub(super) reload: Option<Box<Config>>,
     pub(super) wants_statistics: bool,
+    /// The threads that wait for the counters.
+    statistics_waiters: Vec<Sender<Statistics>>,
     /// An error that ends the server.
     pub(super) failure: Option<StartError>,
     /// The threads that wait until a reload is applied.
@@ -50,6 +53,13 @@ impl ReactorControl {
         is_applied.recv_timeout(wait_max).is_ok() || self.lock().reload.take().is_none()
     }
 
+    /// Returns the counters; `None` if the reactor's thread does not give them within `wait_max`.
+    pub(super) fn statistics(&self, wait_max: Duration) -> Option<Statistics> {
+        let (waiter, answer) = channel();
+        self.request(|requests| requests.statistics_waiters.push(waiter));
+        answer.recv_timeout(wait_max).ok()
+    }
+
     /// Takes the pending requests.
     pub(super) fn take(&self) -> ControlRequests {
         std::mem::take(&mut self.lock())
@@ -68,6 +78,18 @@ impl ReactorControl {
 }
 
 impl ControlRequests {
+    /// Gives the counters to the threads that wait for them.
+    pub(super) fn give_statistics(&self, statistics: impl FnOnce() -> Statistics) {
+        if self.statistics_waiters.is_empty() {
+            return;
+        }
+        let statistics = statistics();
+        for waiter in &self.statistics_waiters {
+            // An error means that the thread no longer waits.
+            let _ = waiter.send(statistics.clone());
+        }
+    }
+
     /// Reports the reload as applied.
     pub(super) fn mark_reloaded(&self) {
         for waiter in &self.reload_waiters {

@@ -11,5 +11,5 @@ mod store_opener;
 
 pub use bind::InheritedListener;
 pub use builder::ServerBuilder;
-pub use running::{Running, Server};
+pub use running::{Running, Server, StopHandle};
 pub use start_error::StartError;

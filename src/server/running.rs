@@ -18,6 +18,7 @@ use super::store_opener::open_in_background;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ListenAddress};
 use crate::limits;
+use crate::model::Statistics;
 use crate::store::StoreFactory;
 use crate::worker::Maintenance;
 
@@ -35,16 +36,30 @@ pub struct Server {
     pub(super) on_store_open: Box<dyn FnOnce() + Send>,
 }
 
-/// A running server, on threads of its own.
+/// A running server, on threads of its own. Dropping it stops the server at once, without waiting for its end.
 pub struct Running {
     control: Arc<ReactorControl>,
     maintenance: Arc<Maintenance>,
-    thread: thread::JoinHandle<io::Result<()>>,
+    /// Present until it is joined.
+    thread: Option<thread::JoinHandle<io::Result<()>>>,
     /// The reactor thread holds the other end, which closes when the thread ends.
     ended: UnixStream,
     is_store_open: Arc<AtomicBool>,
     /// Dropping it ends the attempts to open the store.
     _opener: Option<Sender<()>>,
+}
+
+/// Stops a server from any thread, also one that is not running yet.
+#[derive(Clone)]
+pub struct StopHandle {
+    control: Arc<ReactorControl>,
+}
+
+impl StopHandle {
+    /// As [`Running::stop`]. A server that is not running yet stops as soon as it runs.
+    pub fn stop(&self, grace: Duration) {
+        self.control.request(|requests| requests.stop = Some(grace));
+    }
 }
 
 impl Server {
@@ -67,6 +82,16 @@ impl Server {
     /// A warning that lists what clients may do without a password, by listener; `None`: nothing.
     pub fn open_listeners_warning(&self) -> Option<&str> {
         self.open_listeners_warning.as_deref()
+    }
+
+    /// A handle that stops the server.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle { control: Arc::clone(&self.control) }
+    }
+
+    /// Serves until a [`StopHandle`] stops the server or an error ends it, as [`Running::join`] does.
+    pub fn run(self) -> io::Result<()> {
+        self.start()?.join()
     }
 
     /// Starts serving on a thread of its own.
@@ -93,7 +118,8 @@ impl Server {
                 }),
             })
         });
-        Ok(Running { control, maintenance, thread, ended, is_store_open, _opener: opener.transpose()? })
+        let (thread, _opener) = (Some(thread), opener.transpose()?);
+        Ok(Running { control, maintenance, thread, ended, is_store_open, _opener })
     }
 }
 
@@ -136,6 +162,7 @@ fn apply_requests(
         reload_state.apply(config, reactor);
         requests.mark_reloaded();
     }
+    requests.give_statistics(|| reactor.statistics());
     if requests.wants_statistics {
         log::info!("{}", reactor.statistics());
     }
@@ -157,7 +184,19 @@ impl Running {
     /// Stops accepting, finishes requests in flight for at most `grace`, then closes all connections. Returns at
     /// once; [`Running::ended`] signals completion. With zero, closes at once.
     pub fn stop(&self, grace: Duration) {
-        self.control.request(|requests| requests.stop = Some(grace));
+        self.stop_handle().stop(grace);
+    }
+
+    /// A handle that stops the server.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle { control: Arc::clone(&self.control) }
+    }
+
+    /// The server's counters, as the command `stats` has them. `None` if the server has ended, or does not answer within
+    /// two seconds.
+    pub fn statistics(&self) -> Option<Statistics> {
+        let is_running = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        is_running.then(|| self.control.statistics(limits::STATISTICS_WAIT)).flatten()
     }
 
     /// Applies the settings of `config` that can change at run time: timeouts, limits, queues, registration and the
@@ -187,7 +226,16 @@ impl Running {
     }
 
     /// Waits for the end. An error is a cause other than [`Running::stop`], or reports lost data.
-    pub fn join(self) -> io::Result<()> {
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the reactor's thread has panicked")))
+    pub fn join(mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the reactor's thread has panicked")))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stop(Duration::ZERO);
+        }
     }
 }

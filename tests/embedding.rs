@@ -1,0 +1,130 @@
+//! Servers in a program of its own: started, stopped, asked for their counters, several at once.
+
+mod common;
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vmherd::{Config, InheritedListener, ListenAddress, Server};
+
+use common::{Client, DEADLINE, TempDir, wait_until};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The settings of a server with a store in memory, on a free port.
+fn config(directory: &TempDir) -> Config {
+    Config::default()
+        .state_dir(directory.path())
+        .store("memory:".parse().expect("a store"))
+        .listen("tcp://127.0.0.1:0".parse().expect("a listener"))
+}
+
+/// A new client of the server's first listener.
+fn client(server_addresses: &[ListenAddress]) -> Client {
+    match server_addresses[0] {
+        ListenAddress::Tcp(address) => Client::connect(address),
+        ref other => panic!("no port: {other}"),
+    }
+}
+
+#[test]
+fn a_stop_handle_ends_a_blocking_run() {
+    let directory = TempDir::new();
+    let server = Server::bind(config(&directory)).expect("a server");
+    let (stop, addresses) = (server.stop_handle(), server.addresses().to_vec());
+    let serving = thread::spawn(move || server.run());
+    client(&addresses).ping();
+    stop.clone().stop(GRACE);
+    serving.join().expect("no panic").expect("no error");
+}
+
+#[test]
+fn a_server_that_was_stopped_before_it_runs_ends_at_once() {
+    let directory = TempDir::new();
+    let server = Server::bind(config(&directory)).expect("a server");
+    server.stop_handle().stop(Duration::ZERO);
+    server.run().expect("no error");
+}
+
+#[test]
+fn the_counters_are_those_of_the_command() {
+    let directory = TempDir::new();
+    let server = Server::bind(config(&directory)).expect("a server");
+    let mut client = client(server.addresses());
+    let running = server.start().expect("a running server");
+    (0..3).for_each(|_| client.ping());
+    client.fail(json!({"command": "nothing", "data": {}}));
+    let statistics = running.statistics().expect("it runs");
+    let value =
+        |name: &str| statistics.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let found = ["requests_ping", "requests_refused", "connections_open", "no_counter"].map(value);
+    assert_eq!(found, [Some(3), Some(1), Some(1), None]);
+    running.stop(Duration::ZERO);
+    wait_until("it has ended", DEADLINE, || running.statistics().is_none());
+    running.join().expect("no error");
+}
+
+#[test]
+fn a_dropped_server_stops_and_can_be_started_again() {
+    let directory = TempDir::new();
+    for _ in 0..3 {
+        // The lock of the state directory is free as soon as the server before has ended.
+        let begin = Instant::now();
+        let server = loop {
+            match Server::bind(config(&directory)) {
+                Ok(server) => break server,
+                Err(error) => assert!(begin.elapsed() < DEADLINE, "{error}"),
+            }
+            thread::yield_now();
+        };
+        let mut client = client(server.addresses());
+        let running = server.start().expect("a running server");
+        client.ping();
+        drop(running);
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn several_servers_share_a_process() {
+    let directories = [TempDir::new(), TempDir::new(), TempDir::new()];
+    let servers: Vec<_> = directories
+        .iter()
+        .map(|directory| {
+            let server = Server::bind(config(directory)).expect("a server");
+            let client = client(server.addresses());
+            (server.start().expect("a running server"), client)
+        })
+        .collect();
+    let mut count = 0;
+    for (running, mut client) in servers {
+        count += 1;
+        for number in 0..count {
+            client.register(&format!("vm-{number}"), &[1]);
+        }
+        client.authenticate("vm-0");
+        assert_eq!(client.list("all_vms").len(), count, "each has its own store");
+        running.stop(GRACE);
+        running.join().expect("no error");
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn a_listener_can_be_handed_in() {
+    let directory = TempDir::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let inherited = InheritedListener { socket: listener.into(), name: "own".to_owned() };
+    let config = Config::default().state_dir(directory.path()).store("memory:".parse().expect("a store"));
+    let server = Server::builder(config).inherit([inherited]).bind().expect("a server");
+    assert!(matches!(server.addresses()[0], ListenAddress::Tcp(found) if found == address));
+    // It was listening before the server runs.
+    let mut client = Client::connect(address);
+    let running = server.start().expect("a running server");
+    client.ping();
+    running.stop(GRACE);
+    running.join().expect("no error");
+}
