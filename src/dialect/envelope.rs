@@ -83,6 +83,11 @@ impl<'a> Envelope<'a> {
         repeated.map_err(|bad_field| self.refuse(bad_field.into()))
     }
 
+    /// Whether a key selects a dialect.
+    pub(super) fn names_dialect(&self) -> bool {
+        self.id.is_some() || DIALECT_KEYS.iter().any(|key| self.fields.value(key).is_some())
+    }
+
     /// The key that selects the dialect; `request_id` if there is no other.
     pub(super) fn dialect_key(&self) -> Result<&'static str, Refusal> {
         let mut spoken = DIALECT_KEYS.into_iter().filter(|key| self.fields.value(key).is_some());

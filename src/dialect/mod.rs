@@ -18,7 +18,7 @@ pub use conversion::convert;
 use envelope::Envelope;
 pub use page_progress::PageProgress;
 
-use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId};
+use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId, Verb};
 
 /// Parses one JSON message in any dialect. An array is rejected.
 pub fn decode_json(text: &[u8]) -> Result<Box<Request>, Refusal> {
@@ -32,6 +32,17 @@ pub fn decode_json(text: &[u8]) -> Result<Box<Request>, Refusal> {
         _ => conversion::decode(envelope),
     };
     decoded.map(Box::new)
+}
+
+/// Parses a message that came for `verb`: its parameters alone, nothing for none, or a message in any dialect.
+pub fn decode_parameters(verb: Verb, text: &[u8]) -> Result<Box<Request>, Refusal> {
+    let text = if text.is_empty() { b"{}" } else { text };
+    let mut envelope = Envelope::new();
+    match envelope.read(text) {
+        Ok(()) if envelope.names_dialect() => decode_json(text),
+        Ok(()) => Ok(Box::new(verb::decode_parameters(verb, envelope))),
+        Err(_) => Err(verb::malformed()),
+    }
 }
 
 /// Writes a complete reply without framing. JSON is one compact line without the newline.

@@ -8,24 +8,37 @@ use super::envelope::Envelope;
 use super::fields::{FieldNames, JsonFields, JsonPath, is_object, string};
 use super::json_writer::{begin_reply, write_json, write_member, write_raw};
 use crate::model::{
-    Answer, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, ServerStatus,
+    Answer, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, ServerStatus, Verb,
 };
 
 /// Parses a request whose envelope has a `verb`.
 pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let refuse = |failure| Refusal { dialect: Dialect::Verb, ..envelope.refuse(failure) };
-    let name = is_well_formed(&envelope).ok_or_else(|| refuse(Failure::MalformedRequest))?;
-    match name.as_str() {
-        "STAT" => {
-            let stat = Request::new(Dialect::Verb, CommandName::VerbStat, Ok(Command::VerbStat));
-            Ok(Request { id: envelope.id, ..stat })
-        }
-        _ => Err(refuse(Failure::UnknownCommand)),
+    let name = name(&envelope).ok_or_else(|| refuse(&envelope, Failure::MalformedRequest))?;
+    match Verb::parse(&name) {
+        Some(verb) => Ok(decode_parameters(verb, envelope)),
+        None => Err(refuse(&envelope, Failure::UnknownCommand)),
     }
 }
 
+/// Parses a request for `verb`. Its parameters are ignored.
+pub(super) fn decode_parameters(verb: Verb, envelope: Envelope<'_>) -> Request {
+    let (name, command) = match verb {
+        Verb::Stat => (CommandName::VerbStat, Command::VerbStat),
+    };
+    Request { id: envelope.id, ..Request::new(Dialect::Verb, name, Ok(command)) }
+}
+
+/// The refusal of what is not an object.
+pub(super) fn malformed() -> Refusal {
+    refuse(&Envelope::new(), Failure::MalformedRequest)
+}
+
+fn refuse(envelope: &Envelope<'_>, failure: Failure) -> Refusal {
+    Refusal { dialect: Dialect::Verb, ..envelope.refuse(failure) }
+}
+
 /// The verb, if the request has the shape of this dialect.
-fn is_well_formed(envelope: &Envelope<'_>) -> Option<String> {
+fn name(envelope: &Envelope<'_>) -> Option<String> {
     let fields = JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS)).ok()?;
     let parameters = fields.unique_value("parameters").ok()??;
     let name = string(fields.unique_value("verb").ok()??).ok()??;

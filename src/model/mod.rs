@@ -16,7 +16,8 @@ pub mod principal;
 pub mod request;
 pub mod secret;
 pub mod series;
-pub mod vm;
+pub mod verb;
+mod vm;
 
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{
@@ -34,4 +35,5 @@ pub use principal::{Credentials, Login, Principal};
 pub use request::{Refusal, Request, RequestId, Scope};
 pub use secret::{LongText, Secret, TokenHash};
 pub use series::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
+pub use verb::Verb;
 pub use vm::{Disk, DiskChange, DiskOfVm, NewVm, Vm, VmChange, VmShape};

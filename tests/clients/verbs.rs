@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::common::Daemon;
 use crate::program_client::{Framing, ProgramClient};
+use crate::programs::fetch;
 
 /// The reply to an error.
 fn refusal(message: &str) -> Value {
@@ -64,4 +65,57 @@ fn bad_verbs_are_refused_in_the_same_shape_and_the_connection_continues() {
         assert_eq!(program.call(&json!({"command": "ping"}))["message"], "PONG", "{framing:?}");
         program.close();
     }
+}
+
+/// As web clients have it: the path names the verb, and the body is its parameters alone.
+#[test]
+fn the_path_stat_answers_over_http() {
+    let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=none").start();
+    let base = format!("http://{}", daemon.address());
+    let requests: [(&str, &[&str]); 7] = [
+        ("/stat", &[]),
+        ("/STAT", &["-X", "POST"]),
+        ("/Stat", &["-d", ""]),
+        ("/stat", &["-d", "{}"]),
+        ("/stat", &["-d", r#"{"other": [1], "data": 5}"#]),
+        ("/stat", &["-d", r#"{"verb": "STAT", "parameters": {}}"#]),
+        ("/any/path", &["-d", r#"{"verb": "STAT", "parameters": {}}"#]),
+    ];
+    let ask = |url: String, arguments: &[&str]| {
+        let [first, second] = match arguments {
+            [first, second] => [*first, *second],
+            _ => ["--max-time", "10"],
+        };
+        let answer = fetch([first, second, &url]);
+        let reply: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{}", answer.body));
+        (answer.status, reply)
+    };
+    for (path, arguments) in requests {
+        let (status, reply) = ask(format!("{base}{path}"), arguments);
+        assert_eq!((status, &reply["message"]), (200, &json!("OK")), "{path} {arguments:?}");
+        assert!(reply["data"]["uptime"].is_u64(), "{reply}");
+    }
+    // The body of another dialect is its own.
+    let (_, pong) = ask(format!("{base}/stat"), &["-d", r#"{"command": "ping"}"#]);
+    assert_eq!(pong["message"], "PONG");
+    // A refusal has the same shape, and the status 200.
+    let malformed = refusal("Bad request (Malformed request)");
+    for body in ["[]", "{", "5", "\"STAT\""] {
+        assert_eq!(ask(format!("{base}/stat"), &["-d", body]), (200, malformed.clone()), "{body}");
+    }
+    let closed = format!("http://{}/stat", daemon.addresses()[1]);
+    let login = refusal("Bad authentication (Authentication required)");
+    assert_eq!(ask(closed.clone(), &[]), (200, login));
+    let token = refusal("Bad authentication (Invalid access token)");
+    assert_eq!(ask(closed.clone(), &["-H", "Authorization: Bearer nothing"]), (200, token));
+    let token = daemon_token(&daemon);
+    let (status, reply) = ask(closed, &["-H", &format!("Authorization: Bearer {token}")]);
+    assert_eq!((status, &reply["success"]), (200, &json!(true)), "{reply}");
+}
+
+/// The token of a VM.
+fn daemon_token(daemon: &Daemon) -> String {
+    let mut client = daemon.client();
+    client.register("web", &[1]);
+    client.authenticate("web")
 }

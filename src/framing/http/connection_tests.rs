@@ -40,6 +40,13 @@ fn a_post_is_a_message_and_a_get_a_page() {
         (request("GET /healthz/", "", ""), &[Refused(404), End]),
         (request("GET //", "", ""), &[Refused(404), End]),
         (request("HEAD /x", "", ""), &[Refused(404), End]),
+        (request("GET /stat", "", ""), &[message(""), End]),
+        (request("HEAD /STAT?a", "", ""), &[message(""), End]),
+        (request("GET /stat", "Content-Length: 2", "{}"), &[message("{}"), End]),
+        (request("POST /Stat", "", ""), &[message(""), End]),
+        (request("POST /stat", "Content-Length: 2", "{}"), &[message("{}"), End]),
+        (request("GET /stat/", "", ""), &[Refused(404), End]),
+        (request("POST /stat/", "", ""), &[Refused(411), End]),
     ]);
 }
 
@@ -50,6 +57,7 @@ fn other_methods_get_405_with_the_allowed_ones() {
         ("PUT /healthz", "GET, HEAD, OPTIONS"),
         ("PUT /", "GET, HEAD, POST, OPTIONS"),
         ("DELETE /x", "POST, OPTIONS"),
+        ("PUT /stat", "GET, HEAD, POST, OPTIONS"),
         ("TRACE /x", "POST, OPTIONS"),
         ("PATCH /x", "POST, OPTIONS"),
     ];

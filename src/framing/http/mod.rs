@@ -24,6 +24,7 @@ pub use websocket_key::WebSocketKey;
 use super::is_white_space;
 use crate::buffer::Buffer;
 use crate::limits;
+use crate::model::Verb;
 use chunked::Chunked;
 use head::{BodyLength, Head, Method, malformed};
 use line_scan::{LineScan, ScanProgress};
@@ -228,6 +229,7 @@ impl Http {
             is_head: head.method == Method::Head,
             closes: !head.keeps_alive(),
             is_forwarded,
+            verb: Verb::of_path(head.target.path),
             allowed_origin: None,
         };
         let length = head.length()?;

@@ -25,6 +25,7 @@ const KEPT: Exchange = Exchange {
     is_head: false,
     closes: false,
     is_forwarded: false,
+    verb: None,
     allowed_origin: None,
 };
 

@@ -9,7 +9,7 @@ use super::headers::{Expectation, HeaderValue};
 use super::host::{self, Authority, HttpRules};
 use super::response::{HttpError, Status, Version};
 use super::websocket_key::WebSocketKey;
-use crate::model::Denial;
+use crate::model::{Denial, Verb};
 
 /// A page for people and monitoring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +34,9 @@ pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Resu
     match (head.method, head.target.path) {
         (Method::Get | Method::Head, ROOT) => Ok(HttpEvent::Page(HttpPage::Root)),
         (Method::Get | Method::Head, HEALTH) => Ok(HttpEvent::Page(HttpPage::Health)),
+        (Method::Get | Method::Head, path) if Verb::of_path(path).is_some() => {
+            route_message(head, length, body_bytes_max)
+        }
         (Method::Get | Method::Head, _) => Err(error(Status::NotFound, "there is no such page")),
         (Method::Post, path) if path != HEALTH => route_message(head, length, body_bytes_max),
         (Method::Options, path) => Ok(HttpEvent::Options(methods(path))),
@@ -49,6 +52,7 @@ fn methods(path: &str) -> &'static str {
     match path {
         HEALTH => "GET, HEAD, OPTIONS",
         ROOT | "*" => "GET, HEAD, POST, OPTIONS",
+        path if Verb::of_path(path).is_some() => "GET, HEAD, POST, OPTIONS",
         _ => "POST, OPTIONS",
     }
 }
@@ -135,6 +139,8 @@ fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> 
         ));
     }
     match length {
+        // A verb needs no parameters.
+        BodyLength::None if Verb::of_path(head.target.path).is_some() => Ok(HttpEvent::Message),
         BodyLength::None => Err(error(Status::LengthRequired, "a POST needs a Content-Length")),
         BodyLength::Sized(bytes) if bytes > body_bytes_max as u64 => Err(TOO_LARGE),
         BodyLength::Sized(_) | BodyLength::Chunked => Ok(HttpEvent::Message),

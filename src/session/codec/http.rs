@@ -38,7 +38,13 @@ impl FramingCodec for HttpCodec {
         let bytes_max = BodyBytesMax { direct, forwarded: rules.request_bytes_max_forwarded };
         match self.http.next(input, output, bytes_max, &rules.http) {
             HttpEvent::Message => {
-                let decoded = read_message(trim(self.http.body(input)), rules);
+                let body = trim(self.http.body(input));
+                let decoded = match self.http.exchange.verb {
+                    Some(verb) if body.len() <= rules.inline_bytes_max => {
+                        Decoded::Message(dialect::decode_parameters(verb, body))
+                    }
+                    _ => read_message(body, rules),
+                };
                 self.http.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
@@ -102,7 +108,11 @@ impl FramingCodec for HttpCodec {
             let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(b"ok\n");
             return exchange.write_whole(Status::Ok, ContentType::Text, reply.date, output, write);
         }
-        let status = self.status.take().unwrap_or_else(|| self.status_of(reply.answer));
+        let status = match exchange.verb {
+            // Clients of verbs give up on any other status.
+            Some(_) if reply.dialect == Dialect::Verb => Status::Ok,
+            _ => self.status.take().unwrap_or_else(|| self.status_of(reply.answer)),
+        };
         // A client that failed to authenticate gets no reply in a dialect with its own schema.
         let dialect = if status == Status::Unauthorized { Dialect::Command } else { reply.dialect };
         exchange.write_whole(status, ContentType::Json, reply.date, output, |bytes| {
@@ -214,4 +224,5 @@ The same requests work over WebSocket, and without HTTP on the same port:
   echo '{\"command\": \"ping\"}' | nc -N HOST PORT
 
 GET /healthz answers 200 when the store can be read and written.
+GET /stat answers with the server's status.
 ";
