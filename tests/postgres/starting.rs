@@ -36,7 +36,7 @@ fn a_daemon_started_first_serves_once_its_database_is_up() {
 fn health_status(daemon: &Daemon) -> String {
     let mut checker = daemon.client();
     checker.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    checker.raw_line()
+    checker.raw_line().trim_end().to_owned()
 }
 
 /// What a server says while it starts up, recovers, or shuts down.
