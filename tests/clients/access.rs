@@ -111,6 +111,7 @@ fn an_unknown_token_is_rejected_by_every_command() {
         json!({"action": "logout_vm", "vm_id": 1}),
         json!({"action": "update_vm", "vm_id": 1, "ram": 7}),
         json!({"request_id": 1, "data": "a&&b&&c"}),
+        json!({"verb": "STAT", "parameters": {}}),
     ];
     let stats = request("stats", json!({}));
     let header = format!("Authorization: Bearer {}", "0".repeat(64));
