@@ -4,7 +4,7 @@ mod common;
 
 use std::net::TcpListener;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use vmherd::{Config, InheritedListener, ListenAddress, Server};
@@ -70,15 +70,12 @@ fn the_counters_are_those_of_the_command() {
 fn a_dropped_server_stops_and_can_be_started_again() {
     let directory = TempDir::new();
     for _ in 0..3 {
-        // The lock of the state directory is free as soon as the server before has ended.
-        let begin = Instant::now();
-        let server = loop {
-            match Server::bind(config(&directory)) {
-                Ok(server) => break server,
-                Err(error) => assert!(begin.elapsed() < DEADLINE, "{error}"),
-            }
-            thread::yield_now();
-        };
+        let mut bound = None;
+        wait_until("the server before has ended and unlocked the state directory", DEADLINE, || {
+            bound = Server::bind(config(&directory)).ok();
+            bound.is_some()
+        });
+        let server = bound.expect("a server");
         let mut client = client(server.addresses());
         let running = server.start().expect("a running server");
         client.ping();
@@ -98,9 +95,7 @@ fn several_servers_share_a_process() {
             (server.start().expect("a running server"), client)
         })
         .collect();
-    let mut count = 0;
-    for (running, mut client) in servers {
-        count += 1;
+    for ((running, mut client), count) in servers.into_iter().zip(1..) {
         for number in 0..count {
             client.register(&format!("vm-{number}"), &[1]);
         }

@@ -19,11 +19,8 @@ pub const LISTENERS_MAX: usize = 64;
 /// Bytes of a unix socket's path: `sun_path` without its terminating zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
-/// How long a reload waits for the reactor to apply the settings: ticks are far shorter.
-pub const RELOAD_WAIT: Duration = Duration::from_secs(2);
-
-/// How long a thread waits for the server's counters, likewise.
-pub const STATISTICS_WAIT: Duration = Duration::from_secs(2);
+/// How long a thread waits for the reactor to apply settings or to return its counters: ticks are far shorter.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(2);
 
 /// How far the wall clock may run ahead of the elapsed time before expiry stops following it: more than clock
 /// adjustments take, and little of a token's lifetime.

@@ -196,13 +196,13 @@ impl Running {
     /// two seconds.
     pub fn statistics(&self) -> Option<Statistics> {
         let is_running = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        is_running.then(|| self.control.statistics(limits::STATISTICS_WAIT)).flatten()
+        is_running.then(|| self.control.statistics(limits::CONTROL_WAIT)).flatten()
     }
 
     /// Applies the settings of `config` that can change at run time: timeouts, limits, queues, registration and the
     /// lifetime of new tokens. Returns when they are in effect; false if the server did not apply them in time.
     pub fn reload(&self, config: Config) -> bool {
-        self.control.reload(config, limits::RELOAD_WAIT)
+        self.control.reload(config, limits::CONTROL_WAIT)
     }
 
     /// Logs the counters as one event.
