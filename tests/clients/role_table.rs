@@ -47,7 +47,7 @@ pub(crate) fn rows() -> Vec<Row> {
     // Commands of VMs only.
     let (vms, vms_closed) = ([Login, Yes, Login], [Login, Yes]);
     let credentials = |password: &str| json!({"vm_id": BERT, "password": password});
-    let (wrong, nobody, not_authorized) =
+    let (wrong, unknown_vm, not_authorized) =
         (No("Invalid credentials"), No("VM ID does not exist"), No("vm not authenticated"));
     let mut rows = vec![
         row(CommandName::Ping, command("ping", json!({})), all, all_closed),
@@ -91,10 +91,10 @@ pub(crate) fn rows() -> Vec<Row> {
         let mut add = |request, open, closed| rows.push(row(name, request, [open; 3], [Login, closed]));
         add(with_password(action_name, 1), Yes, Yes);
         add(action(action_name, 1), wrong, wrong);
-        add(with_password(action_name, 2), Yes, nobody);
-        add(action(action_name, 2), wrong, nobody);
-        add(action(action_name, 3), Yes, nobody);
-        add(action(action_name, 999), nobody, nobody);
+        add(with_password(action_name, 2), Yes, unknown_vm);
+        add(action(action_name, 2), wrong, unknown_vm);
+        add(action(action_name, 3), Yes, unknown_vm);
+        add(action(action_name, 999), unknown_vm, unknown_vm);
     }
     for (name, action_name) in [(CommandName::LogoutVm, "logout_vm"), (CommandName::UpdateVm, "update_vm")] {
         for (vm, open, closed) in [
@@ -111,7 +111,7 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn shape() -> Value {
-    json!({"vm_id": "somebody", "ram": 512, "cpu": 1, "password": PASSWORD, "disks": []})
+    json!({"vm_id": "new", "ram": 512, "cpu": 1, "password": PASSWORD, "disks": []})
 }
 
 fn point() -> Value {

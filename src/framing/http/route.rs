@@ -83,7 +83,7 @@ pub fn check_source<'a>(head: &Head<'a>, rules: &HttpRules) -> Result<Option<&'a
     // A page from another port of this host is `same-site`. Its requests that could have an effect (POST, WebSocket
     // handshake) carry an `Origin`, which the check above rejects.
     if fields.is_cross_site {
-        return Err(forbidden(Denial::ForeignOrigin, "the page that this comes from is somebody else's"));
+        return Err(forbidden(Denial::ForeignOrigin, "the page that this comes from is of another site"));
     }
     Ok(None)
 }
