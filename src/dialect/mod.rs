@@ -24,6 +24,10 @@ use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId, Verb};
 pub fn decode_json(text: &[u8]) -> Result<Box<Request>, Refusal> {
     let mut envelope = Envelope::new();
     envelope.read(text)?;
+    decode(envelope)
+}
+
+fn decode(envelope: Envelope<'_>) -> Result<Box<Request>, Refusal> {
     let decoded = match envelope.dialect_key()? {
         "command" => command::decode(envelope),
         "action" => action::decode(envelope),
@@ -39,9 +43,10 @@ pub fn decode_parameters(verb: Verb, text: &[u8]) -> Result<Box<Request>, Refusa
     let text = if text.is_empty() { b"{}" } else { text };
     let mut envelope = Envelope::new();
     match envelope.read(text) {
-        Ok(()) if envelope.names_dialect() => decode_json(text),
+        Ok(()) if envelope.names_dialect() => decode(envelope),
         Ok(()) => Ok(Box::new(verb::decode_parameters(verb, envelope))),
-        Err(_) => Err(verb::malformed()),
+        Err(refusal) if envelope.names_dialect() => Err(refusal),
+        Err(_) => Err(verb::malformed(&envelope)),
     }
 }
 

@@ -4,6 +4,8 @@
 //! A verb is written in capital letters. Unknown parameters are ignored. Messages have a fixed text, with the reason in
 //! parentheses.
 
+use std::borrow::Cow;
+
 use super::envelope::Envelope;
 use super::fields::{FieldNames, JsonFields, JsonPath, is_object, string};
 use super::json_writer::{begin_reply, write_json, write_member, write_raw};
@@ -13,7 +15,7 @@ use crate::model::{
 
 /// Parses a request whose envelope has a `verb`.
 pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let name = name(&envelope).ok_or_else(|| refuse(&envelope, Failure::MalformedRequest))?;
+    let name = name(&envelope).ok_or_else(|| malformed(&envelope))?;
     match Verb::parse(&name) {
         Some(verb) => Ok(decode_parameters(verb, envelope)),
         None => Err(refuse(&envelope, Failure::UnknownCommand)),
@@ -28,9 +30,9 @@ pub(super) fn decode_parameters(verb: Verb, envelope: Envelope<'_>) -> Request {
     Request { id: envelope.id, ..Request::new(Dialect::Verb, name, Ok(command)) }
 }
 
-/// The refusal of what is not an object.
-pub(super) fn malformed() -> Refusal {
-    refuse(&Envelope::new(), Failure::MalformedRequest)
+/// The refusal of a message without the shape of a request.
+pub(super) fn malformed(envelope: &Envelope<'_>) -> Refusal {
+    refuse(envelope, Failure::MalformedRequest)
 }
 
 fn refuse(envelope: &Envelope<'_>, failure: Failure) -> Refusal {
@@ -81,19 +83,19 @@ fn write_failure(failure: &Failure, output: &mut Vec<u8>) {
 }
 
 /// The message of a failure, and its reason.
-fn message(failure: &Failure) -> (&'static str, Option<String>) {
+fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
     let (message, reason) = match failure {
         Failure::UnknownCommand => ("Bad request", "Unknown verb"),
         Failure::MalformedRequest => ("Bad request", "Malformed request"),
         Failure::AuthenticationRequired => ("Bad authentication", "Authentication required"),
         Failure::InvalidToken | Failure::TokenOfAnotherVm => ("Bad authentication", "Invalid access token"),
         Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable => {
-            return ("Unavailable", Some(failure.message().into_owned()));
+            return ("Unavailable", Some(failure.message()));
         }
         Failure::OutcomeUnknown => ("Internal error", "outcome unknown"),
         _ => return ("Internal error", None),
     };
-    (message, Some(reason.to_owned()))
+    (message, Some(reason.into()))
 }
 
 /// The fields of a request.

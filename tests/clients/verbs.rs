@@ -98,6 +98,8 @@ fn the_path_stat_answers_over_http() {
     // The body of another dialect is its own.
     let (_, pong) = ask(format!("{base}/stat"), &["-d", r#"{"command": "ping"}"#]);
     assert_eq!(pong["message"], "PONG");
+    let (status, bad_id) = ask(format!("{base}/stat"), &["-d", r#"{"command": "ping", "request_id": {}}"#]);
+    assert_eq!((status, &bad_id["status"]), (200, &json!("error")), "{bad_id}");
     // A refusal has the same shape, and the status 200.
     let malformed = refusal("Bad request (Malformed request)");
     for body in ["[]", "{", "5", "\"STAT\""] {
