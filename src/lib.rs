@@ -21,14 +21,14 @@
 //!     println!("listening on {}", server.addresses()[0]);
 //!     let running = server.start()?;
 //!     // Clients are served until:
-//!     running.stop(Duration::from_secs(5));
-//!     running.join()?;
+//!     running.stop(Duration::from_secs(5))?;
 //!     Ok(std::fs::remove_dir_all(directory)?)
 //! }
 //! ```
 //!
 //! [`Config`] has the settings, [`ServerBuilder`] takes further options, and [`Running`] controls a running server.
-//! [`Server::run`] blocks instead, until a [`StopHandle`] stops the server.
+//! [`Server::run`] blocks instead, until a [`StopHandle`] stops the server; a [`ServerLoop`] is part of a loop of the
+//! host program.
 //! Log messages go to the crate `log`.
 //!
 //! # Map
@@ -182,7 +182,9 @@ pub use ids::{DiskId, VmId};
 pub use log_limiter::LOG_LINES_DROPPED;
 pub use model::{AccessGroup, AnonymousAccess, Disk, NameError, Secret, Statistics, Vm, VmName, VmShape};
 pub use registry::{Registry, RegistryError};
-pub use server::{InheritedListener, Running, Server, ServerBuilder, StartError, StopHandle};
+pub use server::{
+    InheritedListener, LoopState, Running, Server, ServerBuilder, ServerLoop, StartError, StopHandle,
+};
 pub use store::{Interrupt, Location, PostgresUrl, StoreError, back_up};
 pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,11 @@ impl MioNet {
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
+
+    /// A duplicate of the poll's descriptor, which is readable while an event waits.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        sys::epoll::descriptor(&self.poll).try_clone_to_owned()
+    }
 }
 
 impl Net for MioNet {
@@ -95,6 +100,10 @@ impl Net for MioNet {
                 broken: event.is_error(),
             },
         }));
+        if self.events.iter().count() == self.events.capacity() {
+            // More may wait. A host that watches the descriptor for edges gets one.
+            self.waker.wake()?;
+        }
         Ok(())
     }
 

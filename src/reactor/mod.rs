@@ -153,7 +153,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// Runs one tick: waits for events, and does a bounded amount of work. Errors are those of [`Net::poll`].
     pub fn tick(&mut self) -> io::Result<()> {
-        let timeout = self.timeout();
+        self.tick_within(None)
+    }
+
+    /// As [`Reactor::tick`], with a wait of at most `wait_max`, if given.
+    pub fn tick_within(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
+        let timeout = self.wait_time().into_iter().chain(wait_max).min();
         let mut events = std::mem::take(&mut self.events);
         self.net.poll(timeout, &mut events)?;
         let now = Now { instant: self.clock.now(), unix: self.clock.unix_now() };
@@ -228,7 +233,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.stopping && self.connections.len() == 0
     }
 
-    fn timeout(&mut self) -> Option<Duration> {
+    /// The longest time that the next tick waits for events; `None`: until one comes.
+    pub fn wait_time(&mut self) -> Option<Duration> {
         let has_more = !self.runnable.is_empty() || !self.completions.is_empty() || !self.closing.is_empty();
         if has_more || self.acceptor.is_ready() {
             return Some(Duration::ZERO);

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::bind::{self, BoundListeners, InheritedListener, PlannedListener, StateDir};
 use super::control::ReactorControl;
 use super::open_listeners::describe_open_listeners;
 use super::reload::{ReloadState, app_settings, pool_settings};
 use super::running::Server;
+use super::server_loop::Serving;
 use super::start_error::StartError;
 use crate::app::App;
 use crate::app::token::SystemRandom;
@@ -86,6 +88,8 @@ impl ServerBuilder {
             open_points(&config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
         let net =
             MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
+        let descriptor =
+            net.descriptor().map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
         let control = Arc::new(ReactorControl::new(net.waker()));
         let waking = Arc::clone(&control);
         let writers = factory.writers_max();
@@ -101,10 +105,15 @@ impl ServerBuilder {
         Ok(Server {
             open_listeners_warning: describe_open_listeners(others),
             addresses,
-            reactor: Reactor::new(net, pool, clock, app, settings),
+            serving: Serving {
+                reactor: Reactor::new(net, pool, clock, app, settings),
+                reload_state,
+                files: (sockets, state_dir),
+                opener: None,
+            },
             control,
-            reload_state,
-            files: (sockets, state_dir),
+            descriptor,
+            is_store_open: Arc::new(AtomicBool::new(unopened.is_none())),
             unopened,
             on_store_open: Box::new(|| {}),
         })

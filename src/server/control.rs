@@ -40,6 +40,11 @@ impl ReactorControl {
         self.wake();
     }
 
+    /// Ends the server with an error.
+    pub(super) fn fail(&self, why: StartError) {
+        self.request(|requests| requests.failure = Some(why));
+    }
+
     /// Requests a reload and waits at most `wait_max` until it is applied; returns whether it was. Settings that were
     /// not applied in time are withdrawn.
     pub(super) fn reload(&self, config: Config, wait_max: Duration) -> bool {

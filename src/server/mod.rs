@@ -6,10 +6,12 @@ mod control;
 mod open_listeners;
 mod reload;
 mod running;
+mod server_loop;
 mod start_error;
 mod store_opener;
 
 pub use bind::InheritedListener;
 pub use builder::ServerBuilder;
 pub use running::{Running, Server, StopHandle};
+pub use server_loop::{LoopState, ServerLoop};
 pub use start_error::StartError;

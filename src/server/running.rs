@@ -1,21 +1,17 @@
 //! A bound server, and a running one.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-use super::bind::{SocketFile, StateDir};
 use super::control::ReactorControl;
-use super::reload::{ReloadState, ServerReactor};
+use super::server_loop::{ServerLoop, Serving, data_loss};
 use super::start_error::StartError;
 use super::store_opener::open_in_background;
-use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ListenAddress};
 use crate::limits;
 use crate::model::Statistics;
@@ -26,11 +22,11 @@ use crate::worker::Maintenance;
 pub struct Server {
     pub(super) addresses: Vec<ListenAddress>,
     pub(super) open_listeners_warning: Option<String>,
-    pub(super) reactor: ServerReactor,
+    pub(super) serving: Serving,
     pub(super) control: Arc<ReactorControl>,
-    pub(super) reload_state: ReloadState,
-    /// Files that exist while the server runs, in the order of their removal: the lock is last.
-    pub(super) files: (Vec<SocketFile>, StateDir),
+    /// A duplicate of the poll's.
+    pub(super) descriptor: OwnedFd,
+    pub(super) is_store_open: Arc<AtomicBool>,
     /// The store that still has to be opened, and its name for messages.
     pub(super) unopened: Option<(Arc<dyn StoreFactory>, String)>,
     pub(super) on_store_open: Box<dyn FnOnce() + Send>,
@@ -45,8 +41,6 @@ pub struct Running {
     /// The reactor thread holds the other end, which closes when the thread ends.
     ended: UnixStream,
     is_store_open: Arc<AtomicBool>,
-    /// Dropping it ends the attempts to open the store.
-    _opener: Option<Sender<()>>,
 }
 
 /// Stops a server from any thread, also one that is not running yet.
@@ -56,7 +50,7 @@ pub struct StopHandle {
 }
 
 impl StopHandle {
-    /// As [`Running::stop`]. A server that is not running yet stops as soon as it runs.
+    /// As [`Running::stop`], without waiting. A server that is not running yet stops as soon as it runs.
     pub fn stop(&self, grace: Duration) {
         self.control.request(|requests| requests.stop = Some(grace));
     }
@@ -66,7 +60,7 @@ impl Server {
     /// Has `beat`, which must not block, called every `interval` while the server is healthy: the reactor and the
     /// workers make progress.
     pub fn set_watchdog(&mut self, interval: Duration, beat: impl FnMut() + Send + 'static) {
-        self.reactor.set_watchdog(interval, Box::new(beat));
+        self.serving.reactor.set_watchdog(interval, Box::new(beat));
     }
 
     /// Has `notify` called when the store is open, if it is not open yet.
@@ -89,102 +83,65 @@ impl Server {
         StopHandle { control: Arc::clone(&self.control) }
     }
 
-    /// Serves until a [`StopHandle`] stops the server or an error ends it, as [`Running::join`] does.
+    /// Serves on this thread until a [`StopHandle`] stops the server or an error ends it, as [`Running::join`] does.
     pub fn run(self) -> io::Result<()> {
-        self.start()?.join()
+        self.into_loop().run()
     }
 
     /// Starts serving on a thread of its own.
     pub fn start(self) -> io::Result<Running> {
-        let (control, maintenance) = (self.control, Arc::clone(&self.reload_state.maintenance));
+        let (control, is_store_open) = (Arc::clone(&self.control), Arc::clone(&self.is_store_open));
+        let maintenance = Arc::clone(&self.serving.reload_state.maintenance);
         let (ended, ends) = UnixStream::pair()?;
-        let reactor_control = Arc::clone(&control);
+        let server_loop = self.into_loop();
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
-            // Dropped in reverse order: the files after the last points are written, then `ends` signals the end.
-            let (_ends, _files, reload_state) = (ends, self.files, self.reload_state);
-            serve(self.reactor, &reload_state, &reactor_control)
+            // Closes after the loop has ended and is dropped.
+            let _ends = ends;
+            server_loop.run()
         })?;
-        let is_store_open = Arc::new(AtomicBool::new(self.unopened.is_none()));
-        let opener = self.unopened.map(|(factory, store)| {
-            let (control, is_open) = (Arc::clone(&control), Arc::clone(&is_store_open));
-            open_in_background(factory, move |opened| match opened {
+        Ok(Running { control, maintenance, thread: Some(thread), ended, is_store_open })
+    }
+
+    /// The server as part of a loop of the host program. Nothing is served before its first turn.
+    pub fn into_loop(mut self) -> ServerLoop {
+        if let Some((factory, store)) = self.unopened {
+            let (control, is_open) = (Arc::clone(&self.control), self.is_store_open);
+            let opener = open_in_background(factory, move |opened| match opened {
                 Ok(()) => {
                     is_open.store(true, Ordering::Release);
                     log::info!("the store {store} is open");
                     (self.on_store_open)();
                 }
-                Err(error) => control.request(|requests| {
-                    requests.failure = Some(StartError::of_store(&store, &error));
-                }),
-            })
-        });
-        let (thread, _opener) = (Some(thread), opener.transpose()?);
-        Ok(Running { control, maintenance, thread, ended, is_store_open, _opener })
-    }
-}
-
-/// Runs the reactor until it stops or fails, then ends the workers and writes the last points.
-fn serve(mut reactor: ServerReactor, reload_state: &ReloadState, control: &ReactorControl) -> io::Result<()> {
-    let mut clock = SystemClock::new();
-    let mut cut = None;
-    let served = catch_unwind(AssertUnwindSafe(|| {
-        while !reactor.is_finished() {
-            reactor.tick()?;
-            if let Some(grace) = apply_requests(&mut reactor, reload_state, control)? {
-                cut = Some(clock.now() + grace);
+                Err(error) => control.fail(StartError::of_store(&store, &error)),
+            });
+            match opener {
+                Ok(opener) => self.serving.opener = Some(opener),
+                Err(error) => self.control.fail(StartError::of_system(format!("no thread: {error}"))),
             }
         }
-        Ok(())
-    }));
-    drop(reactor);
-    // After a failure the workers get the same time as after a stop.
-    let mut left = |of_failure| cut.map_or(of_failure, |cut| cut - clock.now());
-    // Waiting points are written meanwhile; after this no new ones arrive.
-    reload_state.queues.shut_down(left(Duration::ZERO).max(limits::WORKER_SHUTDOWN_WAIT));
-    let last_points = left(limits::STOP_GRACE).max(limits::WRITE_BEHIND_STOP_MIN);
-    match (reload_state.maintenance.shut_down(last_points), served) {
-        (_, Err(panic)) => resume_unwind(panic),
-        (0, Ok(served)) => served,
-        (lost, Ok(Ok(()))) => Err(io::Error::other(lost_points_message(lost))),
-        (lost, Ok(Err(error))) => Err(io::Error::other(format!("{error}; {}", lost_points_message(lost)))),
+        ServerLoop::new(self.serving, self.control, self.descriptor)
     }
-}
-
-/// Carries out pending control requests on the reactor's thread. Returns the grace period if the server is to stop;
-/// an error ends it.
-fn apply_requests(
-    reactor: &mut ServerReactor,
-    reload_state: &ReloadState,
-    control: &ReactorControl,
-) -> io::Result<Option<Duration>> {
-    let requests = control.take();
-    if let Some(config) = &requests.reload {
-        reload_state.apply(config, reactor);
-        requests.mark_reloaded();
-    }
-    requests.give_statistics(|| reactor.statistics());
-    if requests.wants_statistics {
-        log::info!("{}", reactor.statistics());
-    }
-    if let Some(failure) = requests.failure {
-        return Err(io::Error::other(failure));
-    }
-    if let Some(grace) = requests.stop {
-        reactor.begin_stop(grace);
-    }
-    Ok(requests.stop)
-}
-
-/// The message about points that were acknowledged and then lost.
-fn lost_points_message(count: u64) -> String {
-    format!("points that were acknowledged could not be written to the store and are lost: {count}")
 }
 
 impl Running {
-    /// Stops accepting, finishes requests in flight for at most `grace`, then closes all connections. Returns at
-    /// once; [`Running::ended`] signals completion. With zero, closes at once.
-    pub fn stop(&self, grace: Duration) {
+    /// Stops the server and waits for its end, for at most `grace`. It stops accepting, finishes the requests in flight
+    /// and closes the connections, all of them 0.6 s before the end of `grace`: workers and last points need that time.
+    /// With a shorter `grace` it closes them at once, and the stop still takes up to 0.6 s.
+    ///
+    /// An error is as that of [`Running::join`], or of the kind [`io::ErrorKind::TimedOut`]: the server has not ended
+    /// in time, and its threads are left behind.
+    pub fn stop(mut self, grace: Duration) -> io::Result<()> {
         self.stop_handle().stop(grace);
+        self.ended.set_read_timeout(Some(grace.max(limits::STOP_RESERVE)))?;
+        match self.ended.read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.thread = None;
+                let loss = self.data_loss().map(|loss| format!("; {loss}")).unwrap_or_default();
+                let message = format!("the server has not stopped within its grace period{loss}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, message))
+            }
+            _ => self.join(),
+        }
     }
 
     /// A handle that stops the server.
@@ -222,10 +179,10 @@ impl Running {
 
     /// A message about the data that is lost if the process ends now; `None`: no data.
     pub fn data_loss(&self) -> Option<String> {
-        Some(self.maintenance.unwritten()).filter(|count| *count > 0).map(lost_points_message)
+        data_loss(&self.maintenance)
     }
 
-    /// Waits for the end. An error is a cause other than [`Running::stop`], or reports lost data.
+    /// Waits for the end. An error is a cause other than a stop, or reports lost data.
     pub fn join(mut self) -> io::Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the reactor's thread has panicked")))
@@ -235,7 +192,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            self.stop(Duration::ZERO);
+            self.stop_handle().stop(Duration::ZERO);
         }
     }
 }

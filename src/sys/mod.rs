@@ -2,6 +2,7 @@
 //!
 //! Each libc call has a function of its own, whose types rule out misuse, with a SAFETY comment beside the call.
 
+pub mod epoll;
 pub mod memory;
 pub mod owner;
 pub mod process;

@@ -133,7 +133,7 @@ impl SignalHandler for Service<'_> {
     fn stop(&mut self, signal: Signal) {
         info!("{signal}: stopping, within {} s; a second signal stops at once", limits::STOP_GRACE.as_secs());
         self.notifier.stopping();
-        self.running.stop(limits::STOP_GRACE);
+        self.running.stop_handle().stop(limits::STOP_GRACE);
     }
 
     fn reload(&mut self) {

@@ -1,6 +1,4 @@
-//! Servers in a program of its own: started, stopped, asked for their counters, several at once.
-
-mod common;
+//! Starting servers, several at once, and asking them for their counters.
 
 use std::net::TcpListener;
 use std::thread;
@@ -9,25 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 use vmherd::{Config, InheritedListener, ListenAddress, Server};
 
-use common::{Client, DEADLINE, TempDir, wait_until};
-
-const GRACE: Duration = Duration::from_secs(5);
-
-/// The settings of a server with a store in memory, on a free port.
-fn config(directory: &TempDir) -> Config {
-    Config::default()
-        .state_dir(directory.path())
-        .store("memory:".parse().expect("a store"))
-        .listen("tcp://127.0.0.1:0".parse().expect("a listener"))
-}
-
-/// A new client of the server's first listener.
-fn client(server_addresses: &[ListenAddress]) -> Client {
-    match server_addresses[0] {
-        ListenAddress::Tcp(address) => Client::connect(address),
-        ref other => panic!("no port: {other}"),
-    }
-}
+use crate::common::{Client, DEADLINE, TempDir, wait_until};
+use crate::{GRACE, client, config};
 
 #[test]
 fn a_stop_handle_ends_a_blocking_run() {
@@ -61,7 +42,7 @@ fn the_counters_are_those_of_the_command() {
         |name: &str| statistics.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     let found = ["requests_ping", "requests_refused", "connections_open", "no_counter"].map(value);
     assert_eq!(found, [Some(3), Some(1), Some(1), None]);
-    running.stop(Duration::ZERO);
+    running.stop_handle().stop(Duration::ZERO);
     wait_until("it has ended", DEADLINE, || running.statistics().is_none());
     running.join().expect("no error");
 }
@@ -101,8 +82,7 @@ fn several_servers_share_a_process() {
         }
         client.authenticate("vm-0");
         assert_eq!(client.list("all_vms").len(), count, "each has its own store");
-        running.stop(GRACE);
-        running.join().expect("no error");
+        running.stop(GRACE).expect("no error");
         client.expect_closed();
     }
 }
@@ -120,6 +100,5 @@ fn a_listener_can_be_handed_in() {
     let mut client = Client::connect(address);
     let running = server.start().expect("a running server");
     client.ping();
-    running.stop(GRACE);
-    running.join().expect("no error");
+    running.stop(GRACE).expect("no error");
 }

@@ -1,0 +1,177 @@
+//! The loop of a server: its reactor, the requests of other threads, and the end.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use super::bind::{SocketFile, StateDir};
+use super::control::ReactorControl;
+use super::reload::{ReloadState, ServerReactor};
+use crate::clock::{Clock, Instant, SystemClock};
+use crate::limits;
+use crate::worker::Maintenance;
+
+/// A server that runs in a loop of the host program, on the thread that calls [`ServerLoop::turn`].
+///
+/// The host watches the loop's descriptor ([`AsFd`]), which stays the same, and calls [`ServerLoop::turn`] when it is
+/// readable or [`ServerLoop::wait_time`] is over. A [`StopHandle`](crate::StopHandle) stops the server; dropping the
+/// loop ends it at once, and waits for workers and last points as the last turn does.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use vmherd::{Config, LoopState, Server};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = std::env::temp_dir().join(format!("vmherd-loop-{}", std::process::id()));
+/// # let config = Config::default()
+/// #     .state_dir(&directory)
+/// #     .store("memory:".parse()?)
+/// #     .listen("tcp://127.0.0.1:0".parse()?);
+/// let server = Server::bind(config)?;
+/// let stop = server.stop_handle();
+/// let mut server = server.into_loop();
+/// for _ in 0..3 {
+///     // The host's own work, then a turn that does not wait:
+///     assert_eq!(server.turn(Some(Duration::ZERO))?, LoopState::Running);
+/// }
+/// stop.stop(Duration::from_secs(5));
+/// while server.turn(None)? == LoopState::Running {}
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ServerLoop {
+    /// `None` after the end.
+    serving: Option<Serving>,
+    control: Arc<ReactorControl>,
+    clock: SystemClock,
+    /// When a stop must be complete; `None`: not stopped.
+    deadline: Option<Instant>,
+    descriptor: OwnedFd,
+}
+
+/// Whether a server goes on after a turn of its loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LoopState {
+    /// It serves, or finishes the requests in flight.
+    Running,
+    /// It has ended; further turns do nothing.
+    Ended,
+}
+
+/// What a server holds until its end.
+pub(super) struct Serving {
+    pub(super) reactor: ServerReactor,
+    pub(super) reload_state: ReloadState,
+    /// Files that exist while the server runs, in the order of their removal: the lock is last.
+    pub(super) files: (Vec<SocketFile>, StateDir),
+    /// Dropping it ends the attempts to open the store.
+    pub(super) opener: Option<Sender<()>>,
+}
+
+impl ServerLoop {
+    pub(super) fn new(serving: Serving, control: Arc<ReactorControl>, descriptor: OwnedFd) -> ServerLoop {
+        ServerLoop { serving: Some(serving), control, clock: SystemClock::new(), deadline: None, descriptor }
+    }
+
+    /// Waits for events, at most `wait_max` (`None`: as long as there is nothing to do), then does a bounded amount of
+    /// work. An error has ended the server, or reports data lost at its end.
+    ///
+    /// The turn that ends the server also waits for its workers and last points: for at most the rest of the grace
+    /// period, and usually some milliseconds.
+    pub fn turn(&mut self, wait_max: Option<Duration>) -> io::Result<LoopState> {
+        let Some(serving) = &mut self.serving else { return Ok(LoopState::Ended) };
+        let served = serving.reactor.tick_within(wait_max).and_then(|()| self.apply_requests());
+        match served {
+            Ok(LoopState::Running) => served,
+            Ok(LoopState::Ended) => self.end(Ok(())).map(|()| LoopState::Ended),
+            Err(error) => self.end(Err(error)).map(|()| LoopState::Ended),
+        }
+    }
+
+    /// The longest time that the host may wait for the descriptor before the next turn; `None`: until it is readable.
+    pub fn wait_time(&mut self) -> Option<Duration> {
+        self.serving.as_mut()?.reactor.wait_time()
+    }
+
+    /// Runs until the end.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        while self.turn(None)? == LoopState::Running {}
+        Ok(())
+    }
+
+    /// Carries out pending requests of other threads. An error ends the server.
+    fn apply_requests(&mut self) -> io::Result<LoopState> {
+        let Some(Serving { reactor, reload_state, .. }) = &mut self.serving else {
+            return Ok(LoopState::Ended);
+        };
+        let requests = self.control.take();
+        if let Some(config) = &requests.reload {
+            reload_state.apply(config, reactor);
+            requests.mark_reloaded();
+        }
+        requests.give_statistics(|| reactor.statistics());
+        if requests.wants_statistics {
+            log::info!("{}", reactor.statistics());
+        }
+        if let Some(failure) = requests.failure {
+            return Err(io::Error::other(failure));
+        }
+        if let Some(grace) = requests.stop {
+            self.deadline = Some(self.clock.now() + grace);
+            reactor.begin_stop(grace.saturating_sub(limits::STOP_RESERVE));
+        }
+        Ok(if reactor.is_finished() { LoopState::Ended } else { LoopState::Running })
+    }
+
+    /// Closes all connections, ends the workers, writes the last points and removes the files, in this order. `served`
+    /// is how the loop has ended.
+    fn end(&mut self, served: io::Result<()>) -> io::Result<()> {
+        let Some(Serving { reactor, reload_state, files, opener }) = self.serving.take() else {
+            return served;
+        };
+        drop((opener, reactor));
+        let mut left = |reserve: Duration| {
+            self.deadline.map(|deadline| (deadline - self.clock.now()).saturating_sub(reserve))
+        };
+        // Waiting points are written meanwhile; after this no new ones arrive.
+        let workers = left(limits::STOP_RESERVE - limits::WORKER_SHUTDOWN_WAIT).unwrap_or_default();
+        reload_state.queues.shut_down(workers.max(limits::WORKER_SHUTDOWN_WAIT));
+        // After a failure they get the same time as after a stop.
+        let last_points = left(limits::WORKER_SHUTDOWN_WAIT).unwrap_or(limits::STOP_GRACE);
+        let lost = reload_state.maintenance.shut_down(last_points.max(limits::WRITE_BEHIND_STOP_MIN));
+        drop(reload_state);
+        drop(files);
+        match (lost, served) {
+            (0, served) => served,
+            (lost, Ok(())) => Err(io::Error::other(lost_points_message(lost))),
+            (lost, Err(error)) => Err(io::Error::other(format!("{error}; {}", lost_points_message(lost)))),
+        }
+    }
+}
+
+impl AsFd for ServerLoop {
+    /// Readable while an event waits.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Drop for ServerLoop {
+    fn drop(&mut self) {
+        if let Err(error) = self.end(Ok(())) {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// A message about the data of `maintenance` that is lost if the process ends now; `None`: no data.
+pub(super) fn data_loss(maintenance: &Maintenance) -> Option<String> {
+    Some(maintenance.unwritten()).filter(|count| *count > 0).map(lost_points_message)
+}
+
+/// The message about points that were acknowledged and then lost.
+fn lost_points_message(count: u64) -> String {
+    format!("points that were acknowledged could not be written to the store and are lost: {count}")
+}

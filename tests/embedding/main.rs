@@ -1,0 +1,38 @@
+//! Servers in a program of its own.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod host_loop;
+mod starting;
+mod stopping;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vmherd::{Config, ListenAddress};
+
+use common::{Client, TempDir};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The settings of a server with a store in memory, on a free port.
+fn config(directory: &TempDir) -> Config {
+    Config::default()
+        .state_dir(directory.path())
+        .store("memory:".parse().expect("a store"))
+        .listen("tcp://127.0.0.1:0".parse().expect("a listener"))
+}
+
+/// The address of the server's first listener.
+fn tcp_address(server_addresses: &[ListenAddress]) -> SocketAddr {
+    match server_addresses[0] {
+        ListenAddress::Tcp(address) => address,
+        ref other => panic!("no port: {other}"),
+    }
+}
+
+/// A new client of the server's first listener.
+fn client(server_addresses: &[ListenAddress]) -> Client {
+    Client::connect(tcp_address(server_addresses))
+}
