@@ -24,6 +24,8 @@ pub(crate) struct Counters {
     pub buffers_bytes: u64,
     /// Failed calls of `accept`, mostly for lack of descriptors.
     pub accept_errors: u64,
+    /// Errors in code of the host program that the server has called.
+    pub runtime_errors: u64,
     /// Requests started, by command.
     pub requests: [u64; CommandName::ALL.len()],
     /// Messages refused: malformed, or over the request limit of their connection.

@@ -9,14 +9,15 @@ use crate::model::{CommandName, Statistics};
 use crate::worker::Jobs;
 
 impl<J: Jobs> Dispatcher<J> {
-    /// The names and values of all counters.
+    /// The state of the server, which runs, and all counters.
     pub(crate) fn statistics(&self, now: Instant) -> Statistics {
         let counters = &self.counters;
         let store_errors = self.app.store_errors();
         let points = self.app.points_counted();
         let logins = self.app.logins().counters();
+        let uptime = now - self.started;
         let mut values = vec![
-            ("uptime_s", (now - self.started).as_secs()),
+            ("uptime_s", uptime.as_secs()),
             ("connections_open", counters.connections_open),
             ("connections_authenticated", self.app.presence().authenticated_count() as u64),
             ("connections_accepted", counters.connections_accepted),
@@ -53,9 +54,16 @@ impl<J: Jobs> Dispatcher<J> {
             ("store_errors_busy", store_errors.busy),
             ("store_errors_unavailable", store_errors.unavailable),
             ("store_errors_outcome_unknown", store_errors.outcome_unknown),
+            ("runtime_errors", counters.runtime_errors),
         ]);
         values.extend(self.jobs.statistics());
         values.push(("log_lines_dropped", LOG_LINES_DROPPED.load(Ordering::Relaxed)));
-        Statistics { values }
+        Statistics {
+            is_running: true,
+            runtime_errors: counters.runtime_errors,
+            uptime,
+            containers_available: None,
+            counters: values.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Answers to requests, independent of the dialect that writes them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -114,16 +115,26 @@ pub struct ServerStatus {
     pub uptime: Duration,
 }
 
-/// The server's counters; values count from the start of the server unless documented otherwise.
+/// The state of a server and its counters; after its end, those of the moment when its last connection was closed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Statistics {
-    /// Names and values, in display order.
-    pub values: Vec<(&'static str, u64)>,
+    /// Whether the server has not ended.
+    pub is_running: bool,
+    /// Errors in code of the host program that the server has called.
+    pub runtime_errors: u64,
+    /// The time since the server was started.
+    pub uptime: Duration,
+    /// The number of containers that are available to the server; `None`: it uses none.
+    pub containers_available: Option<u64>,
+    /// Names and values of all counters, in the order of the command `stats`. They count from the start of the server
+    /// unless documented otherwise.
+    pub counters: Vec<(Cow<'static, str>, u64)>,
 }
 
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("statistics:")?;
-        self.values.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+        self.counters.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
     }
 }

@@ -1,5 +1,6 @@
 //! Control requests from other threads to the reactor: at most one of each kind is pending.
 
+use std::io;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,8 +12,15 @@ use crate::reactor::mio_net::Waker;
 
 /// Hands control requests to the reactor's thread.
 pub(super) struct ReactorControl {
-    requests: Mutex<ControlRequests>,
+    shared: Mutex<Shared>,
     waker: Arc<Waker>,
+}
+
+#[derive(Default)]
+struct Shared {
+    requests: ControlRequests,
+    /// The last counters, after the end of the server.
+    last: Option<Statistics>,
 }
 
 /// Pending requests; a later request of a kind replaces an earlier one.
@@ -31,12 +39,12 @@ pub(super) struct ControlRequests {
 
 impl ReactorControl {
     pub(super) fn new(waker: Arc<Waker>) -> ReactorControl {
-        ReactorControl { requests: Mutex::default(), waker }
+        ReactorControl { shared: Mutex::default(), waker }
     }
 
     /// Adds a request with `change`, and wakes the reactor's thread.
     pub(super) fn request(&self, change: impl FnOnce(&mut ControlRequests)) {
-        change(&mut self.lock());
+        change(&mut self.lock().requests);
         self.wake();
     }
 
@@ -55,19 +63,35 @@ impl ReactorControl {
         });
         // Withdraw settings that were not taken: a reload that was reported as failed must not take effect later.
         // Settings that were taken are being applied and will take effect.
-        is_applied.recv_timeout(wait_max).is_ok() || self.lock().reload.take().is_none()
+        is_applied.recv_timeout(wait_max).is_ok() || self.lock().requests.reload.take().is_none()
     }
 
-    /// Returns the counters; `None` if the reactor's thread does not give them within `wait_max`.
-    pub(super) fn statistics(&self, wait_max: Duration) -> Option<Statistics> {
+    /// Returns the counters, the last ones after the end. An error means that the reactor's thread does not give them
+    /// within `wait_max`.
+    pub(super) fn statistics(&self, wait_max: Duration) -> io::Result<Statistics> {
         let (waiter, answer) = channel();
-        self.request(|requests| requests.statistics_waiters.push(waiter));
-        answer.recv_timeout(wait_max).ok()
+        let mut shared = self.lock();
+        if let Some(last) = &shared.last {
+            return Ok(last.clone());
+        }
+        shared.requests.statistics_waiters.push(waiter);
+        drop(shared);
+        self.wake();
+        let late =
+            |_| io::Error::new(io::ErrorKind::TimedOut, "the server does not give its counters in time");
+        answer.recv_timeout(wait_max).map_err(late)
+    }
+
+    /// Notes the end of the server, with its `last` counters, and drops the pending requests.
+    pub(super) fn end(&self, last: Statistics) {
+        let mut shared = self.lock();
+        std::mem::take(&mut shared.requests).give_statistics(|| last.clone());
+        shared.last = Some(last);
     }
 
     /// Takes the pending requests.
     pub(super) fn take(&self) -> ControlRequests {
-        std::mem::take(&mut self.lock())
+        std::mem::take(&mut self.lock().requests)
     }
 
     /// Wakes the reactor's thread.
@@ -77,8 +101,8 @@ impl ReactorControl {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, ControlRequests> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -149,11 +149,27 @@ impl Running {
         StopHandle { control: Arc::clone(&self.control) }
     }
 
-    /// The server's counters, as the command `stats` has them. `None` if the server has ended, or does not answer within
-    /// two seconds.
-    pub fn statistics(&self) -> Option<Statistics> {
-        let is_running = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        is_running.then(|| self.control.statistics(limits::CONTROL_WAIT)).flatten()
+    /// The state of the server and its counters; after its end, the last ones. An error means that the server does not
+    /// answer within two seconds.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = std::env::temp_dir().join(format!("vmherd-statistics-{}", std::process::id()));
+    /// # let config = vmherd::Config::default().state_dir(&directory).store("memory:".parse()?);
+    /// # let config = config.listen("tcp://127.0.0.1:0".parse()?);
+    /// let running = vmherd::Server::bind(config)?.start()?;
+    /// let statistics = running.statistics()?;
+    /// assert!(statistics.is_running && statistics.runtime_errors == 0);
+    /// for (name, value) in &statistics.counters {
+    ///     println!("{name} {value}");
+    /// }
+    /// # running.stop(std::time::Duration::ZERO)?;
+    /// # std::fs::remove_dir_all(directory)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn statistics(&self) -> io::Result<Statistics> {
+        self.control.statistics(limits::CONTROL_WAIT)
     }
 
     /// Applies the settings of `config` that can change at run time: timeouts, limits, queues, registration and the

@@ -11,6 +11,7 @@ use super::control::ReactorControl;
 use super::reload::{ReloadState, ServerReactor};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
+use crate::model::Statistics;
 use crate::worker::Maintenance;
 
 /// A server that runs in a loop of the host program, on the thread that calls [`ServerLoop::turn`].
@@ -128,10 +129,12 @@ impl ServerLoop {
     /// Closes all connections, ends the workers, writes the last points and removes the files, in this order. `served`
     /// is how the loop has ended.
     fn end(&mut self, served: io::Result<()>) -> io::Result<()> {
-        let Some(Serving { reactor, reload_state, files, opener }) = self.serving.take() else {
+        let Some(Serving { mut reactor, reload_state, files, opener }) = self.serving.take() else {
             return served;
         };
+        let last = Statistics { is_running: false, ..reactor.statistics() };
         drop((opener, reactor));
+        self.control.end(last);
         let mut left = |reserve: Duration| {
             self.deadline.map(|deadline| (deadline - self.clock.now()).saturating_sub(reserve))
         };

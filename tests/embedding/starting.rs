@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use vmherd::{Config, InheritedListener, ListenAddress, Server};
+use vmherd::{Config, InheritedListener, ListenAddress, Server, Statistics};
 
 use crate::common::{Client, DEADLINE, TempDir, wait_until};
 use crate::{GRACE, client, config};
@@ -37,13 +37,20 @@ fn the_counters_are_those_of_the_command() {
     let running = server.start().expect("a running server");
     (0..3).for_each(|_| client.ping());
     client.fail(json!({"command": "nothing", "data": {}}));
-    let statistics = running.statistics().expect("it runs");
-    let value =
-        |name: &str| statistics.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-    let found = ["requests_ping", "requests_refused", "connections_open", "no_counter"].map(value);
-    assert_eq!(found, [Some(3), Some(1), Some(1), None]);
+    let statistics = running.statistics().expect("it answers");
+    assert!(statistics.is_running && statistics.runtime_errors == 0);
+    let names = ["requests_ping", "requests_refused", "connections_open", "runtime_errors", "no_counter"];
+    let values = |statistics: &Statistics| {
+        let counters = &statistics.counters;
+        names.map(|name| counters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
+    };
+    assert_eq!(values(&statistics), [Some(3), Some(1), Some(1), Some(0), None]);
+    assert!(running.statistics().expect("it answers").uptime > statistics.uptime);
     running.stop_handle().stop(Duration::ZERO);
-    wait_until("it has ended", DEADLINE, || running.statistics().is_none());
+    wait_until("it has ended", DEADLINE, || !running.statistics().expect("the last ones").is_running);
+    let last = running.statistics().expect("the last ones");
+    assert_eq!(values(&last), [Some(3), Some(1), Some(0), Some(0), None]);
+    assert_eq!(running.statistics().expect("the last ones"), last, "they stay");
     running.join().expect("no error");
 }
 

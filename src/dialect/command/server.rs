@@ -23,7 +23,7 @@ pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
         Answer::Statistics(statistics) => {
             write_head(SUCCESS, None, output);
             write_raw(output, "{");
-            write_items(&statistics.values, &mut false, output, |(name, value), output| {
+            write_items(&statistics.counters, &mut false, output, |(name, value), output| {
                 write_json(output, name);
                 write_member(output, ":", value);
             });

@@ -65,7 +65,10 @@ fn answers_are_written_byte_for_byte() {
             r#"{"status":"success","message":"VM (st\\alin) logged out successfully","data":{}}"#,
         ),
         (
-            Answer::Statistics(Statistics { values: vec![("a", 0), ("b", u64::MAX)] }),
+            Answer::Statistics(Statistics {
+                counters: vec![("a".into(), 0), ("b".into(), u64::MAX)],
+                ..Statistics::default()
+            }),
             r#"{"status":"success","message":null,"data":{"a":0,"b":18446744073709551615}}"#,
         ),
         (Answer::Statistics(Statistics::default()), r#"{"status":"success","message":null,"data":{}}"#),
