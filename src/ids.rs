@@ -36,6 +36,17 @@ pub struct DiskId(pub i64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SeriesId(pub i64);
 
+/// An added command or verb: its index in the table of the server that has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CustomId(pub u16);
+
+impl CustomId {
+    /// The index.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index, self.generation)

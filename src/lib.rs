@@ -66,6 +66,7 @@
 //! | --- | --- |
 //! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
 //! | [`model`] | the types of requests and answers |
+//! | [`embed`] | handlers of the embedding program, and the clients that they see |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
 //! | [`work`] | blocking work as values, and the code that worker threads run |
@@ -155,6 +156,7 @@ mod clock;
 mod config;
 mod dialect;
 mod dispatch;
+mod embed;
 mod escape;
 mod framing;
 mod ids;
@@ -177,10 +179,13 @@ pub use config::{
     Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts, bounds,
 };
 pub use config::{is_plain_name, may_hold_password, redact};
+pub use embed::{Client, ClientId, HandlerRequest, RequestHandler, Responder};
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{DiskId, VmId};
 pub use log_limiter::LOG_LINES_DROPPED;
-pub use model::{AccessGroup, AnonymousAccess, Disk, NameError, Secret, Statistics, Vm, VmName, VmShape};
+pub use model::{
+    Access, AccessGroup, AnonymousAccess, Disk, NameError, Response, Secret, Statistics, Vm, VmName, VmShape,
+};
 pub use registry::{Registry, RegistryError};
 pub use server::{
     InheritedListener, LoopState, Running, Server, ServerBuilder, ServerLoop, StartError, StopHandle,
@@ -203,6 +208,6 @@ pub mod internals {
     }
 
     expose! {
-        app buffer clock config dialect escape framing ids limits log_limiter model reactor registry server session store sys work worker
+        app buffer clock config dialect embed escape framing ids limits log_limiter model reactor registry server session store sys work worker
     }
 }

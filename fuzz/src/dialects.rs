@@ -128,8 +128,8 @@ fn decode(input: &[u8], prefix: &[u8]) {
         0 => rest.to_vec(),
         _ => [prefix, rest, b"}"].concat(),
     };
-    let again = decode_json(&text);
-    match decode_json(&text) {
+    let again = decode_json(&text, &Default::default());
+    match decode_json(&text, &Default::default()) {
         Err(refusal) => {
             check(refusal.dialect, refusal.id.as_ref(), &Answer::Failed(refusal.failure.clone()));
             assert_eq!(again, Err(refusal), "the same text is the same request");

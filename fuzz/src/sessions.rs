@@ -9,11 +9,13 @@ use std::time::Duration;
 use serde_json::Value;
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
-use vmherd::internals::dialect::decode_json;
+use vmherd::internals::dialect::decode_message;
 use vmherd::internals::framing::sniff::{Sniffed, sniff};
 use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::limits;
-use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongText, Query, Request};
+use vmherd::internals::model::{
+    Answer, CommandName, CustomCommands, Failure, List, Listing, LongMessage, Query, Request,
+};
 use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step, StepContext};
 
 use crate::codec::{Decoder, Malformed, TextReply};
@@ -51,7 +53,7 @@ struct Replay<'a> {
     /// Requests that are begun and not answered.
     open: VecDeque<(RequestSeq, Box<Request>)>,
     /// The long message that is being decoded.
-    decoding: Option<(RequestSeq, LongText)>,
+    decoding: Option<(RequestSeq, LongMessage)>,
     /// Delayed requests.
     delayed: Vec<(RequestSeq, Box<Request>)>,
     /// The listing that is being written, and the page of it that is requested.
@@ -73,6 +75,7 @@ impl<'a> Replay<'a> {
     fn new(decisions: Decisions<'a>) -> Replay<'a> {
         let second = Duration::from_secs(1);
         let rules = Rules {
+            customs: Default::default(),
             inline_bytes_max: 64,
             first_request_timeout: Some(300 * second),
             request_timeout: 10 * second,
@@ -121,9 +124,12 @@ impl<'a> Replay<'a> {
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(seq, request) => self.begin(seq, request),
-                Step::Decode(seq, text) => {
-                    assert!(text.as_slice().len() > self.rules.inline_bytes_max);
-                    assert!(self.decoding.replace((seq, text)).is_none(), "two messages are decoded at once");
+                Step::Decode(seq, message) => {
+                    assert!(message.text.as_slice().len() > self.rules.inline_bytes_max);
+                    assert!(
+                        self.decoding.replace((seq, message)).is_none(),
+                        "two messages are decoded at once"
+                    );
                     if self.decisions.take().is_multiple_of(2) {
                         self.decode();
                     }
@@ -153,8 +159,9 @@ impl<'a> Replay<'a> {
     }
 
     fn decode(&mut self) {
-        if let Some((seq, text)) = self.decoding.take() {
-            self.session.decoded(seq, decode_json(text.as_slice()));
+        if let Some((seq, message)) = self.decoding.take() {
+            let decoded = decode_message(message.text.as_slice(), message.verb, &CustomCommands::default());
+            self.session.decoded(seq, decoded);
         }
     }
 

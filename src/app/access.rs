@@ -1,6 +1,6 @@
 //! Access control: who may run which command, by the table of commands, for all dialects.
 
-use crate::model::{Access, AnonymousAccess, CommandName, Principal};
+use crate::model::{Access, AnonymousAccess, Principal};
 
 /// What a client may do with a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,14 +28,14 @@ pub struct Rights {
     pub anonymous_access: AnonymousAccess,
 }
 
-/// The permission of a client with these rights for `command`.
-pub fn permission(command: CommandName, rights: &Rights) -> Permission {
+/// The permission of a client with these rights for a command with this access rule.
+pub fn permission(access: Access, rights: &Rights) -> Permission {
     let Rights { principal, open_registration, anonymous_access } = rights;
     let vm_or = |permission| match principal {
         Principal::Vm(_) => permission,
         Principal::Anonymous | Principal::Operator => Permission::AuthenticationRequired,
     };
-    match command.spec().access {
+    match access {
         Access::Registration | Access::OpenRegistration(_) if !*open_registration => {
             Permission::RegistrationClosed
         }
@@ -58,7 +58,7 @@ pub fn permission(command: CommandName, rights: &Rights) -> Permission {
 mod tests {
     use super::*;
     use crate::ids::VmId;
-    use crate::model::{AccessGroup, Login, VmName};
+    use crate::model::{AccessGroup, CommandName, Login, VmName};
 
     /// The documented rights of each command and principal, on listeners that open everything and nothing.
     #[test]
@@ -108,7 +108,10 @@ mod tests {
             ] {
                 let found = |open_registration| {
                     principals.clone().map(|principal| {
-                        permission(command, &Rights { principal, open_registration, anonymous_access })
+                        permission(
+                            command.spec().access,
+                            &Rights { principal, open_registration, anonymous_access },
+                        )
                     })
                 };
                 assert_eq!(found(true), *wanted, "{command:?} where {anonymous_access} is open");

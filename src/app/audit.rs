@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use log::Level;
 
@@ -17,7 +18,8 @@ use crate::escape::Escaped;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{
-    ActionAnswer, Answer, Command, CommandName, Denial, Dialect, Failure, Peer, Request, Source, VmName,
+    ActionAnswer, Answer, Command, CommandName, CustomCommands, Denial, Dialect, Failure, Peer, Request,
+    Source, VmName,
 };
 
 /// The log target: `--log vmherd::audit=off` turns it off.
@@ -26,6 +28,8 @@ pub const TARGET: &str = concat!("vmherd", "::audit");
 /// The audit log and its budgets.
 #[derive(Default)]
 pub struct Audit {
+    /// The commands of the embedding program, for their names.
+    customs: Arc<CustomCommands>,
     /// The lines of this minute, by source.
     sources: BTreeMap<Source, Lines>,
     /// The shared budget of sources beyond [`limits::AUDIT_SOURCES_MAX`].
@@ -73,7 +77,7 @@ pub struct Line<'a> {
     /// The dialect of the request; `host` for a tool of this host.
     pub dialect: &'static str,
     /// The command.
-    pub command: Option<&'static str>,
+    pub command: Option<&'a str>,
     /// A key and its value: how a client logged in, or why it was refused.
     pub detail: Option<(&'static str, &'static str)>,
     /// The VM.
@@ -99,8 +103,7 @@ impl AuditContext {
     }
 
     /// The context of a request at a later stage.
-    pub(super) fn new(command: CommandName, subject: Subject) -> AuditContext {
-        let dialect = command.spec().dialect;
+    pub(super) fn new(command: CommandName, dialect: Dialect, subject: Subject) -> AuditContext {
         AuditContext { dialect, command, subject }
     }
 }
@@ -118,6 +121,13 @@ impl App {
 }
 
 impl Audit {
+    /// An audit log that names the commands `customs` as well.
+    pub(super) fn new(customs: Arc<CustomCommands>) -> Audit {
+        let mut audit = Audit::default();
+        audit.customs = customs;
+        audit
+    }
+
     /// Logs the answer to a request, if it is relevant.
     pub(super) fn answered(
         &mut self,
@@ -147,8 +157,8 @@ impl Audit {
             Answer::Updated => ("change", None, &subject),
             _ => return,
         };
-        let dialect = dialect_name(dialect);
-        let command = Some(command.as_str());
+        let (dialect, customs) = (dialect_name(dialect), Arc::clone(&self.customs));
+        let command = Some(customs.name(command));
         self.log(&Line { event, peer: peer(), dialect, command, detail, subject });
     }
 
@@ -159,7 +169,8 @@ impl Audit {
         request: &Request,
         name: &VmName,
     ) {
-        let (dialect, command) = (dialect_name(request.dialect), Some(request.name.as_str()));
+        let (dialect, customs) = (dialect_name(request.dialect), Arc::clone(&self.customs));
+        let command = Some(customs.name(request.name));
         let (detail, subject) = (Some(("by", "token")), &Subject::Name(name.clone()));
         self.log(&Line { event: "login", peer: peer(), dialect, command, detail, subject });
     }

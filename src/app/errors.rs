@@ -22,7 +22,7 @@ impl App {
     /// Maps `error` to the failure that the client gets; counts and logs store errors.
     pub(super) fn failure(&mut self, error: WorkError, now: UnixSeconds) -> Failure {
         let error = match error {
-            WorkError::Internal => return Failure::Internal,
+            WorkError::Internal | WorkError::Handler(_) => return Failure::Internal,
             WorkError::NoRoom => return Failure::Busy,
             WorkError::Store(error) => error,
         };

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
+use crate::embed::{ClientFactory, HandlerFailure, Handlers};
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Caller, CommandName, Failure, Principal, Request};
+use crate::model::{Caller, CommandName, CustomCommands, Failure, Principal, Request};
 use crate::store::{StoreError, WriteHealth};
 use crate::work::{Read, Work, WorkError, WorkResult, WrongResult};
 use access::Permission;
@@ -60,12 +61,20 @@ pub struct App {
     clock_lead: Duration,
     points: PointCounters,
     audit: Audit,
+    handlers: Handlers,
+    clients: ClientFactory,
     logins: LoginLimiter,
 }
 
 impl App {
-    /// An app without connections. `health` is the store's.
-    pub fn new(settings: Settings, random: Box<dyn token::Random>, health: Arc<WriteHealth>) -> App {
+    /// An app without connections. `clients` makes the clients that handlers see; `health` is the store's.
+    pub fn new(
+        settings: Settings,
+        handlers: Handlers,
+        clients: ClientFactory,
+        random: Box<dyn token::Random>,
+        health: Arc<WriteHealth>,
+    ) -> App {
         App {
             logins: LoginLimiter::new(settings.logins),
             settings,
@@ -77,7 +86,9 @@ impl App {
             health,
             clock_lead: Duration::ZERO,
             points: PointCounters::default(),
-            audit: Audit::default(),
+            audit: Audit::new(Arc::clone(&handlers.commands)),
+            handlers,
+            clients,
         }
     }
 
@@ -93,6 +104,16 @@ impl App {
             _ => {}
         }
         self.clock_lead = lead;
+    }
+
+    /// The commands and verbs of the embedding program.
+    pub fn customs(&self) -> &Arc<CustomCommands> {
+        &self.handlers.commands
+    }
+
+    /// The connections that the embedding program wants to close.
+    pub fn take_disconnected(&self) -> impl Iterator<Item = ConnId> + use<> {
+        self.clients.take_disconnected()
     }
 
     /// Replaces the settings; issued tokens keep their lifetime.
@@ -169,7 +190,10 @@ impl App {
     ) -> Next {
         let context = match &stage {
             Stage::Token(TokenStage { request, .. }) => AuditContext::of(request),
-            stage => AuditContext::new(command, stage.info().subject()),
+            stage => {
+                let dialect = self.handlers.commands.dialect(command);
+                AuditContext::new(command, dialect, stage.info().subject())
+            }
         };
         let next = self.resume_result(conn, stage, result, now);
         self.audit_answer(conn, context, &next);
@@ -191,6 +215,9 @@ impl App {
         now: UnixSeconds,
     ) -> Next {
         let failure = match (result, &stage) {
+            (Err(WorkError::Handler(HandlerFailure::BadParameters(error))), Stage::Custom(stage)) => {
+                stage.bad_parameters(&error)
+            }
             (Ok(result), _) => match self.resume_stage(conn, stage, result, now) {
                 Ok(next) => return next,
                 Err(WrongResult) => {
@@ -211,7 +238,7 @@ impl App {
     /// The permission of a request, and the identity that it depends on.
     fn permission(&self, conn: ConnId, command: CommandName, caller: &Caller) -> (Permission, Principal) {
         let rights = self.presence.rights(conn, caller);
-        (access::permission(command, &rights), rights.principal)
+        (access::permission(self.handlers.commands.access(command), &rights), rights.principal)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::dialect::{self, decode_json};
-use crate::model::{Caller, Cursor, Disk, DiskOfVm, Listing, Scope, VmName};
+use crate::model::{Caller, Cursor, CustomCommands, Disk, DiskOfVm, Listing, Scope, VmName};
 
 fn decode(text: &str) -> Result<Request, Refusal> {
-    decode_json(text.as_bytes()).map(|request| *request)
+    decode_json(text.as_bytes(), &CustomCommands::default()).map(|request| *request)
 }
 
 /// Parses the action `name` with `fields` (a comma before each) to a command.

@@ -178,8 +178,8 @@ mod tests {
             ),
         ];
         for (text, wanted) in cases {
-            let request =
-                dialect::decode_json(text.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+            let request = dialect::decode_json(text.as_bytes(), &crate::model::CustomCommands::default())
+                .unwrap_or_else(|refusal| panic!("{refusal:?}"));
             assert_eq!((request.dialect, request.name), (Dialect::Conversion, CommandName::Convert));
             let wanted = match wanted {
                 Ok(data) => Ok(Command::Convert { data: data.into() }),

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::dialect::{decode_json, encode_answer};
-use crate::model::{Answer, Command, Dialect};
+use crate::model::{Answer, Command, CustomCommands, Dialect};
 
 /// The error message for `text`, of the envelope or of the data; `None` if it is valid.
 fn error(text: &[u8]) -> Option<String> {
-    let failure = match decode_json(text) {
+    let failure = match decode_json(text, &CustomCommands::default()) {
         Err(refusal) => refusal.failure,
         Ok(request) => request.command.err()?,
     };
@@ -44,7 +44,7 @@ fn ids_are_kept_verbatim() {
             format!("{{\"request_id\": {id} , \"command\":\"ping\"}}"),
             format!("{{\"command\":\"ping\",\"request_\\u0069d\":{id}}}"),
         ] {
-            let request = decode_json(text.as_bytes()).expect("it is a request");
+            let request = decode_json(text.as_bytes(), &CustomCommands::default()).expect("it is a request");
             assert_eq!(request.id, Some(RequestId(id.into())), "{text}");
             assert_eq!(request.command, Ok(Command::Ping), "{text}");
         }
@@ -69,7 +69,7 @@ fn bad_ids_are_errors_without_an_id() {
         let allowed = "it must be a string or a number of at most 256 bytes";
         let bad_field = BadField(format!("request_id: {was} is not allowed; {allowed}"));
         assert_eq!(
-            decode_json(text.as_bytes()),
+            decode_json(text.as_bytes(), &CustomCommands::default()),
             Err(Refusal { dialect: Dialect::Command, id: None, failure: Failure::BadField(bad_field) }),
             "{text}"
         );
@@ -99,7 +99,7 @@ fn exactly_one_key_selects_the_dialect() {
 
 #[test]
 fn refusals_carry_the_id_once_it_is_known() {
-    let id_of = |text: &str| decode_json(text.as_bytes()).unwrap_err().id;
+    let id_of = |text: &str| decode_json(text.as_bytes(), &CustomCommands::default()).unwrap_err().id;
     let one = Some(RequestId("\"1\"".into()));
     for text in [
         r#"{"action":"x","request_id":"1"}"#,

@@ -18,33 +18,48 @@ pub use conversion::convert;
 use envelope::Envelope;
 pub use page_progress::PageProgress;
 
-use crate::model::{Answer, Dialect, Page, Refusal, Request, RequestId, Verb};
+use crate::model::{Answer, CustomCommands, Dialect, Page, Refusal, Request, RequestId, Verb};
 
-/// Parses one JSON message in any dialect. An array is rejected.
-pub fn decode_json(text: &[u8]) -> Result<Box<Request>, Refusal> {
+/// Parses one JSON message in any dialect. An array is rejected. `customs`: the commands that the embedding program adds.
+pub fn decode_json(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let mut envelope = Envelope::new();
     envelope.read(text)?;
-    decode(envelope)
+    decode(envelope, customs)
 }
 
-fn decode(envelope: Envelope<'_>) -> Result<Box<Request>, Refusal> {
+fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let decoded = match envelope.dialect_key()? {
-        "command" => command::decode(envelope),
+        "command" => command::decode(envelope, customs),
         "action" => action::decode(envelope),
-        "verb" => verb::decode(envelope),
+        "verb" => verb::decode(envelope, customs),
         // A request id alone.
         _ => conversion::decode(envelope),
     };
     decoded.map(Box::new)
 }
 
+/// Parses a message that came for `verb`, if it came for one, or in any dialect.
+pub fn decode_message(
+    text: &[u8],
+    verb: Option<Verb>,
+    customs: &CustomCommands,
+) -> Result<Box<Request>, Refusal> {
+    match verb {
+        Some(verb) => decode_parameters(verb, text, customs),
+        None => decode_json(text, customs),
+    }
+}
+
 /// Parses a message that came for `verb`: its parameters alone, nothing for none, or a message in any dialect.
-pub fn decode_parameters(verb: Verb, text: &[u8]) -> Result<Box<Request>, Refusal> {
+fn decode_parameters(verb: Verb, text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let text = if text.is_empty() { b"{}" } else { text };
     let mut envelope = Envelope::new();
     match envelope.read(text) {
-        Ok(()) if envelope.names_dialect() => decode(envelope),
-        Ok(()) => Ok(Box::new(verb::decode_parameters(verb, envelope))),
+        Ok(()) if envelope.names_dialect() => decode(envelope, customs),
+        Ok(()) => {
+            let parameters = envelope.text;
+            Ok(Box::new(verb::decode_parameters(verb, envelope, parameters)))
+        }
         Err(refusal) if envelope.names_dialect() => Err(refusal),
         Err(_) => Err(verb::malformed(&envelope)),
     }

@@ -10,22 +10,27 @@ use super::envelope::Envelope;
 use super::fields::{FieldNames, JsonFields, JsonPath, is_object, string};
 use super::json_writer::{begin_reply, write_json, write_member, write_raw};
 use crate::model::{
-    Answer, Command, CommandName, Dialect, Failure, Refusal, Request, RequestId, ServerStatus, Verb,
+    Answer, Command, CommandName, CustomCommands, Dialect, Failure, LongText, Refusal, Request, RequestId,
+    Response, ServerStatus, Verb,
 };
 
 /// Parses a request whose envelope has a `verb`.
-pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let name = name(&envelope).ok_or_else(|| malformed(&envelope))?;
-    match Verb::parse(&name) {
-        Some(verb) => Ok(decode_parameters(verb, envelope)),
+pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {
+    let (name, parameters) = name_and_parameters(&envelope).ok_or_else(|| malformed(&envelope))?;
+    match Verb::parse(&name, customs) {
+        Some(verb) => Ok(decode_parameters(verb, envelope, parameters)),
         None => Err(refuse(&envelope, Failure::UnknownCommand)),
     }
 }
 
-/// Parses a request for `verb`. Its parameters are ignored.
-pub(super) fn decode_parameters(verb: Verb, envelope: Envelope<'_>) -> Request {
+/// Parses a request for `verb`. `STAT` ignores its parameters.
+pub(super) fn decode_parameters(verb: Verb, envelope: Envelope<'_>, parameters: &str) -> Request {
     let (name, command) = match verb {
         Verb::Stat => (CommandName::VerbStat, Command::VerbStat),
+        Verb::Custom(id) => {
+            let parameters = LongText::new(parameters.as_bytes());
+            (CommandName::Custom(id), Command::Custom { id, parameters })
+        }
     };
     Request { id: envelope.id, ..Request::new(Dialect::Verb, name, Ok(command)) }
 }
@@ -39,13 +44,13 @@ fn refuse(envelope: &Envelope<'_>, failure: Failure) -> Refusal {
     Refusal { dialect: Dialect::Verb, ..envelope.refuse(failure) }
 }
 
-/// The verb, if the request has the shape of this dialect.
-fn name(envelope: &Envelope<'_>) -> Option<String> {
+/// The verb and its parameters, if the request has the shape of this dialect.
+fn name_and_parameters<'a>(envelope: &Envelope<'a>) -> Option<(String, &'a str)> {
     let fields = JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS)).ok()?;
     let parameters = fields.unique_value("parameters").ok()??;
     let name = string(fields.unique_value("verb").ok()??).ok()??;
     let is_verb = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase());
-    (is_verb && is_object(parameters)).then(|| name.into_owned())
+    (is_verb && is_object(parameters)).then(|| (name.into_owned(), parameters))
 }
 
 /// Writes a complete reply.
@@ -56,6 +61,7 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
             write_raw(output, "\"success\":true,\"message\":\"OK\",\"data\":");
             write_status(status, output);
         }
+        Answer::Custom(response) => write_response(response, output),
         Answer::Failed(failure) => write_failure(failure, output),
         _ => {
             debug_assert!(false, "this dialect has no such answer");
@@ -70,6 +76,13 @@ fn write_status(status: &ServerStatus, output: &mut Vec<u8>) {
     write_raw(output, ",\"available\":\"nolimit\"");
     write_member(output, ",\"version\":", env!("CARGO_PKG_VERSION"));
     write_raw(output, "}");
+}
+
+fn write_response(response: &Response, output: &mut Vec<u8>) {
+    write_member(output, "\"success\":", &response.is_success());
+    write_member(output, ",\"message\":", response.message().unwrap_or("OK"));
+    write_raw(output, ",\"data\":");
+    output.extend_from_slice(response.data());
 }
 
 fn write_failure(failure: &Failure, output: &mut Vec<u8>) {
@@ -139,7 +152,7 @@ mod tests {
             (r#"{"verb": "STAT", "parameters": {}, "parameters": {}}"#, MALFORMED),
         ];
         for (text, wanted) in cases {
-            let found = match dialect::decode_json(text.as_bytes()) {
+            let found = match dialect::decode_json(text.as_bytes(), &CustomCommands::default()) {
                 Ok(request) => {
                     assert_eq!((request.dialect, request.name), (Dialect::Verb, CommandName::VerbStat));
                     request.command.map(|command| assert_eq!(command, Command::VerbStat))

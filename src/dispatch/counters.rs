@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{CommandName, Failure};
+use crate::model::{CommandName, CustomCommands, Failure};
 
 /// Counters since the start of the server.
 #[derive(Clone, Default, Debug)]
@@ -24,16 +24,10 @@ pub(crate) struct Counters {
     pub buffers_bytes: u64,
     /// Failed calls of `accept`, mostly for lack of descriptors.
     pub accept_errors: u64,
-    /// Errors in code of the host program that the server has called.
-    pub runtime_errors: u64,
-    /// Requests started, by command.
-    pub requests: [u64; CommandName::ALL.len()],
+    /// Requests by command, in the order of their indices.
+    pub requests: Vec<RequestCounters>,
     /// Messages refused: malformed, or over the request limit of their connection.
     pub requests_refused: u64,
-    /// Requests that succeeded, by command.
-    pub requests_done: [u64; CommandName::ALL.len()],
-    /// Requests that failed, by command.
-    pub requests_failed: [u64; CommandName::ALL.len()],
     /// Failed requests by kind of failure; only kinds that have occurred.
     pub failures: BTreeMap<&'static str, u64>,
     /// Jobs refused because their queue was full, or that reached their deadline in it.
@@ -42,24 +36,47 @@ pub(crate) struct Counters {
     pub jobs_given_up: u64,
     /// Answers that broke off because one of their pages failed.
     pub answers_cut: u64,
+    /// Errors of the server or of a handler: each is logged.
+    pub runtime_errors: u64,
     /// The longest tick of the reactor, without its wait for events.
     pub tick_max: Duration,
     /// Results that arrived after their request was answered or closed.
     pub results_late: u64,
 }
 
+/// The requests for one command.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct RequestCounters {
+    pub started: u64,
+    pub done: u64,
+    pub failed: u64,
+}
+
+impl RequestCounters {
+    /// Started, done, failed.
+    pub(crate) fn values(self) -> [u64; 3] {
+        [self.started, self.done, self.failed]
+    }
+}
+
 impl Counters {
+    /// Counters for the server's commands and the added ones.
+    pub(crate) fn new(customs: &CustomCommands) -> Counters {
+        let commands = CommandName::ALL.len() + customs.all().len();
+        Counters { requests: vec![RequestCounters::default(); commands], ..Counters::default() }
+    }
+
     /// Counts a request.
     pub(crate) fn count_request(&mut self, name: CommandName) {
-        self.requests[name as usize] += 1;
+        self.requests[name.index()].started += 1;
     }
 
     /// Counts the end of a request.
     pub(crate) fn count_outcome(&mut self, name: CommandName, failure: Option<&Failure>) {
         match failure {
-            None => self.requests_done[name as usize] += 1,
+            None => self.requests[name.index()].done += 1,
             Some(failure) => {
-                self.requests_failed[name as usize] += 1;
+                self.requests[name.index()].failed += 1;
                 *self.failures.entry(failure.code()).or_default() += 1;
             }
         }

@@ -98,7 +98,7 @@ impl Owner {
 pub(crate) fn time_left(lane: Lane, store_time: Duration, login_delay: Duration) -> Duration {
     match lane {
         Lane::Auth => lane_deadline(lane).saturating_sub(login_delay),
-        Lane::Compute => lane_deadline(lane),
+        Lane::Compute | Lane::Handler => lane_deadline(lane),
         Lane::Read | Lane::Write => {
             lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
         }
@@ -110,6 +110,7 @@ pub(crate) fn lane_deadline(lane: Lane) -> Duration {
     match lane {
         Lane::Auth => limits::AUTH_DEADLINE,
         Lane::Compute => limits::COMPUTE_DEADLINE,
+        Lane::Handler => limits::HANDLER_DEADLINE,
         Lane::Read | Lane::Write => limits::STORE_DEADLINE,
     }
 }

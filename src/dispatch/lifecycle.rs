@@ -74,6 +74,11 @@ impl<J: Jobs> Dispatcher<J> {
         &mut self.timers
     }
 
+    /// The connections that the embedding program wants to close.
+    pub(crate) fn take_disconnected(&self) -> impl Iterator<Item = ConnId> + use<J> {
+        self.app.take_disconnected()
+    }
+
     /// Takes the effects since the last call.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.outbox)

@@ -6,6 +6,7 @@
 mod counters;
 mod delayed_conversions;
 mod delayed_logins;
+mod failed_jobs;
 mod in_flight;
 mod lifecycle;
 mod password_checks;
@@ -26,15 +27,14 @@ use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongText, Request, ServerStatus};
+use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongMessage, Request, ServerStatus};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
-use crate::worker::{
-    Abandoned, Account, Accounts, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull,
-};
+use crate::worker::{Account, Accounts, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull};
 use counters::Counters;
 use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingLogin};
+use failed_jobs::error_detail;
 use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use password_checks::{Check, PasswordChecks};
 use timers::{Timer, Timers};
@@ -64,6 +64,8 @@ pub(crate) struct Dispatcher<J> {
     started: Instant,
     watchdog: Option<Watchdog>,
     cut_log_limiter: LogRateLimiter,
+    /// The cause of an internal error of the request that continues now.
+    error_detail: Option<String>,
     /// Events since the trace was last taken; `None` unless tracing is on.
     #[cfg(feature = "internals")]
     trace: Option<Vec<trace::TraceEvent>>,
@@ -129,10 +131,10 @@ impl<J: Jobs> Dispatcher<J> {
         started: Instant,
     ) -> Dispatcher<J> {
         Dispatcher {
+            counters: Counters::new(app.customs()),
             app,
             jobs,
             timers: Timers::default(),
-            counters: Counters::default(),
             date: HttpDate::new(UnixSeconds::default()),
             in_flight: BTreeMap::new(),
             checks: PasswordChecks::default(),
@@ -147,6 +149,7 @@ impl<J: Jobs> Dispatcher<J> {
             started,
             watchdog: None,
             cut_log_limiter: LogRateLimiter::default(),
+            error_detail: None,
             #[cfg(feature = "internals")]
             trace: None,
         }
@@ -178,8 +181,9 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// Submits a long message to be decoded by a worker.
-    pub(crate) fn begin_decoding(&mut self, seq: RequestSeq, text: LongText, client: &mut Client<'_>) {
-        let work = Work::Compute(Compute::Decode { text });
+    pub(crate) fn begin_decoding(&mut self, seq: RequestSeq, message: LongMessage, client: &mut Client<'_>) {
+        let customs = Arc::clone(self.app.customs());
+        let work = Work::Compute(Compute::Decode { message, customs });
         if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
             self.counters.jobs_refused += 1;
             client.session.decoded(seq, Err(Failure::Busy.into()));
@@ -205,7 +209,7 @@ impl<J: Jobs> Dispatcher<J> {
         let Completion { key, result } = completion;
         let request_key = key.request_key;
         let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(key, client) else {
-            return self.drop_late();
+            return self.drop_late(&result);
         };
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += client.now.instant - submitted;
@@ -224,6 +228,7 @@ impl<J: Jobs> Dispatcher<J> {
                 return client.session.decoded(request_key.seq, decoded);
             }
         };
+        self.error_detail = error_detail(&result);
         let origin = Origin { store_time, ..Origin::new(request_key) };
         let context = RequestContext { command, origin };
         if let Some(failed) = self.app.record_login(client.conn, &stage, &result, client.now.instant) {
@@ -231,48 +236,6 @@ impl<J: Jobs> Dispatcher<J> {
         }
         let next = self.app.resume(client.conn, command, stage, result, client.now.unix);
         self.dispatch(context, next, client);
-    }
-
-    /// Counts a result that arrived after its request was answered or its connection was closed.
-    pub(crate) fn drop_late(&mut self) {
-        self.counters.results_late += 1;
-    }
-
-    /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
-    /// longer.
-    pub(crate) fn expire_job(&mut self, key: JobKey, client: &mut Client<'_>) {
-        let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
-        if in_flight.page.is_some()
-            && in_flight.may_wait_longer(self.jobs.status(in_flight.lane).done, client.now.instant)
-        {
-            return self.timers.arm(in_flight.deadline, Timer::Job(key));
-        }
-        let Some(in_flight) = self.take(key, client) else { return };
-        let failure = match in_flight.state.abandon() {
-            Abandoned::Queued => {
-                self.counters.jobs_refused += 1;
-                Failure::Busy
-            }
-            Abandoned::Running(run) => {
-                self.counters.jobs_given_up += 1;
-                // A store may never answer, so its lane gets another thread. Hashing always ends, and a
-                // second thread would exceed the memory limit of the lane.
-                if matches!(in_flight.lane, Lane::Read | Lane::Write) {
-                    self.jobs.replace_worker(in_flight.lane, run);
-                }
-                match in_flight.lane {
-                    Lane::Auth | Lane::Compute => Failure::Busy,
-                    Lane::Read => Failure::StoreUnavailable,
-                    Lane::Write => Failure::OutcomeUnknown,
-                }
-            }
-        };
-        match in_flight.owner {
-            Owner::App { command, .. } => {
-                self.answer(key.request_key.seq, command, Answer::Failed(failure), client);
-            }
-            Owner::Session => client.session.decoded(key.request_key.seq, Err(failure.into())),
-        }
     }
 
     /// Cancels all requests of a closed connection.
@@ -377,7 +340,11 @@ impl<J: Jobs> Dispatcher<J> {
     ) -> Result<(), QueueFull> {
         let Origin { request_key, priority, store_time, login_delay } = origin;
         let (lane, submitted) = (work.lane(), client.now.instant);
-        let deadline = submitted + time_left(lane, store_time, login_delay);
+        let deadline = submitted
+            + match &work {
+                Work::Handle(call) => call.deadline,
+                _ => time_left(lane, store_time, login_delay),
+            };
         let state = Arc::new(JobState::default());
         let key = JobKey { request_key, job: self.next_job };
         self.next_job += 1;
@@ -430,6 +397,11 @@ impl<J: Jobs> Dispatcher<J> {
             _ => None,
         };
         self.counters.count_outcome(command, failure);
+        let error_detail = self.error_detail.take();
+        if let Some(Failure::Internal) = failure {
+            let error = error_detail.as_deref().unwrap_or("see the log");
+            self.record_runtime_error(&format!("{}: {error}", self.app.customs().name(command)));
+        }
         let was_cut = client.session.has_broken_off();
         client.session.complete(seq, &answer, client.output, &self.date);
         if client.session.has_broken_off() && !was_cut {

@@ -1,5 +1,6 @@
 //! The counters as the command `stats` shows them.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use super::Dispatcher;
@@ -28,13 +29,10 @@ impl<J: Jobs> Dispatcher<J> {
             ("accept_errors", counters.accept_errors),
             ("buffers_bytes", counters.buffers_bytes),
         ];
-        for (index, name) in CommandName::ALL.iter().enumerate() {
-            let [begun, done, failed] = name.spec().counters;
-            values.push((begun, counters.requests[index]));
-            values.push((done, counters.requests_done[index]));
-            values.push((failed, counters.requests_failed[index]));
+        for (name, counters) in CommandName::ALL.iter().zip(&counters.requests) {
+            values.extend(name.spec().counters.into_iter().zip(counters.values()));
         }
-        values.push(("requests_failed", counters.requests_failed.iter().sum()));
+        values.push(("requests_failed", counters.requests.iter().map(|command| command.failed).sum()));
         values.extend(counters.failures.iter().map(|(name, count)| (*name, *count)));
         values.extend([
             ("points_put", points.put),
@@ -58,12 +56,18 @@ impl<J: Jobs> Dispatcher<J> {
         ]);
         values.extend(self.jobs.statistics());
         values.push(("log_lines_dropped", LOG_LINES_DROPPED.load(Ordering::Relaxed)));
+        let mut values: Vec<_> = values.into_iter().map(|(name, value)| (Cow::from(name), value)).collect();
+        let customs = counters.requests.iter().skip(CommandName::ALL.len());
+        for (custom, counters) in self.app.customs().all().iter().zip(customs) {
+            let names = custom.counters.iter().map(|name| Cow::from(name.to_string()));
+            values.extend(names.zip(counters.values()));
+        }
         Statistics {
             is_running: true,
-            runtime_errors: counters.runtime_errors,
+            runtime_errors: self.counters.runtime_errors,
             uptime,
             containers_available: None,
-            counters: values.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            counters: values,
         }
     }
 }

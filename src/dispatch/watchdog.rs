@@ -2,7 +2,8 @@
 //! queued jobs and has completed none for longer than a job may take.
 //!
 //! A store that does not answer does not stop the heartbeat: a restart would not repair the database, and would
-//! interrupt the clients that do not need it. So a lane with a thread in the store is not stuck.
+//! interrupt the clients that do not need it. So a lane with a thread in the store is not stuck, nor is one with a thread
+//! in a handler of the embedding program.
 
 use std::time::Duration;
 
@@ -48,12 +49,12 @@ impl Watchdog {
 impl LaneSample {
     fn update(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
         let status = jobs.status(lane);
-        let is_in_store = matches!(lane, Lane::Read | Lane::Write) && status.running > 0;
-        if status.queued == 0 || status.done != self.done || is_in_store {
+        let is_elsewhere = matches!(lane, Lane::Read | Lane::Write | Lane::Handler) && status.running > 0;
+        if status.queued == 0 || status.done != self.done || is_elsewhere {
             self.done = status.done;
             self.waiting = None;
         }
-        if status.queued > 0 && !is_in_store {
+        if status.queued > 0 && !is_elsewhere {
             self.waiting.get_or_insert(now);
         }
         let time = self.waiting.map_or(Duration::ZERO, |since| now - since);

@@ -1,6 +1,7 @@
 //! All limits, with their reasons. A limit that a setting can change is its default.
 
 mod connections;
+mod embedding;
 mod metrics;
 mod model;
 mod process;
@@ -10,6 +11,7 @@ mod store;
 mod work;
 
 pub use connections::*;
+pub use embedding::*;
 pub use metrics::*;
 pub use model::*;
 pub use process::*;

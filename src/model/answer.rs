@@ -8,6 +8,7 @@ use super::command::Listing;
 use super::failure::Failure;
 use super::name::VmName;
 use super::peer::Peer;
+use super::response::Response;
 use super::secret::Secret;
 use super::series::Series;
 use super::vm::{DiskOfVm, Vm};
@@ -32,6 +33,8 @@ pub enum Answer {
     Action(ActionAnswer),
     /// To `STAT`.
     Status(ServerStatus),
+    /// To a command or verb of the embedding program.
+    Custom(Response),
     /// To a conversion: its entities, as a JSON object.
     Converted(String),
     /// To a health check.
@@ -121,7 +124,7 @@ pub struct ServerStatus {
 pub struct Statistics {
     /// Whether the server has not ended.
     pub is_running: bool,
-    /// Errors in code of the host program that the server has called.
+    /// Internal errors, and errors of handlers; each is logged.
     pub runtime_errors: u64,
     /// The time since the server was started.
     pub uptime: Duration,

@@ -3,10 +3,10 @@
 use super::command_table::CommandName;
 use super::name::VmName;
 use super::principal::Login;
-use super::secret::Secret;
+use super::secret::{LongText, Secret};
 use super::series::{NewPoint, PointFilter};
 use super::vm::{DiskChange, VmChange, VmShape};
-use crate::ids::VmId;
+use crate::ids::{CustomId, VmId};
 
 /// A command with its validated data.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,6 +74,13 @@ pub enum Command {
     },
     /// Return the server's status, in the dialect `verb`.
     VerbStat,
+    /// Have a handler of the embedding program answer.
+    Custom {
+        /// The command or verb.
+        id: CustomId,
+        /// Its parameters: a JSON object, which may hold a password or a token.
+        parameters: LongText,
+    },
     /// Convert a text into entities, after a delay.
     Convert {
         /// The text.
@@ -113,6 +120,7 @@ impl Command {
             },
             Command::Put(put) => put.points.iter().map(NewPoint::held_bytes).sum(),
             Command::Convert { data } => data.len(),
+            Command::Custom { parameters, .. } => parameters.as_slice().len(),
             _ => 0,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::anonymous_access::AccessGroup;
 use super::dialect::Dialect;
+use crate::ids::CustomId;
 
 /// The rules of one command.
 #[derive(Debug)]
@@ -69,11 +70,26 @@ macro_rules! commands {
         #[allow(missing_docs)]
         pub enum CommandName {
             $($variant,)*
+            /// A command or verb that the embedding program adds.
+            Custom(CustomId),
+        }
+
+        #[derive(Clone, Copy)]
+        enum Row {
+            $($variant,)*
         }
 
         impl CommandName {
-            /// All commands, in the order of the table.
+            /// All commands of the server, in the order of the table.
             pub const ALL: &[CommandName] = &[$(CommandName::$variant,)*];
+
+            /// Its index: the server's own commands come first, then the added ones.
+            pub fn index(self) -> usize {
+                match self {
+                    $(CommandName::$variant => Row::$variant as usize,)*
+                    CommandName::Custom(id) => CommandName::ALL.len() + id.index(),
+                }
+            }
         }
 
         static TABLE: [Spec; CommandName::ALL.len()] = [
@@ -117,10 +133,21 @@ commands! {
     Get "get" Command Open(Metrics), Paged, Proof;
 }
 
+/// The row of every added command. Its name, dialect and access are in
+/// [`CustomCommands`](super::custom::CustomCommands).
+static CUSTOM: Spec = Spec {
+    name: "custom",
+    counters: ["requests_custom", "requests_custom_ok", "requests_custom_failed"],
+    dialect: Dialect::Command,
+    access: Operator,
+    order: Order::Plain,
+    token: TokenUse::Proof,
+};
+
 impl CommandName {
-    /// Its row of the table.
+    /// Its row of the table; for an added command, what all added commands have in common.
     pub fn spec(self) -> &'static Spec {
-        &TABLE[self as usize]
+        TABLE.get(self.index()).unwrap_or(&CUSTOM)
     }
 
     /// The name in logs and counters.

@@ -2,13 +2,24 @@
 
 use std::fmt;
 
+use super::verb::Verb;
+
 /// A password or token in clear text. Wiped on drop; `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
-/// A message that is too long to parse on the reactor thread. May contain a password, so it is a secret as well.
+/// JSON text that may contain a password, so it is a secret as well.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LongText(Secret);
+
+/// A message that is too long to parse on the reactor thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LongMessage {
+    /// The message.
+    pub text: LongText,
+    /// The verb of the path that it came for.
+    pub verb: Option<Verb>,
+}
 
 /// The SHA-256 of a token; the token itself is never stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -169,6 +169,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.events = events;
         self.accept(now);
         self.collect_completions(now);
+        self.disconnect();
         self.run_queue(now);
         self.dispatcher.notify_workers();
         self.expire(now);
@@ -268,7 +269,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         {
             let id = completion.key.request_key.conn;
             let Some(connection) = self.connections.get_mut(id) else {
-                self.dispatcher.drop_late();
+                self.dispatcher.drop_late(&completion.result);
                 continue;
             };
             let before = connection.output.len();
@@ -276,6 +277,16 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             bytes += connection.output.len().saturating_sub(before);
             self.enqueue(id);
             self.apply_effects(now);
+        }
+    }
+
+    /// Ends the connections that the embedding program wants to close, after the answers that came before.
+    fn disconnect(&mut self) {
+        for id in self.dispatcher.take_disconnected() {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.session.disconnect();
+                self.enqueue(id);
+            }
         }
     }
 

@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::bind::{self, BoundListeners, InheritedListener, PlannedListener, StateDir};
 use super::control::ReactorControl;
+use super::handler_set::HandlerSet;
 use super::open_listeners::describe_open_listeners;
 use super::reload::{ReloadState, app_settings, pool_settings};
 use super::running::Server;
@@ -15,7 +17,9 @@ use crate::app::App;
 use crate::app::token::SystemRandom;
 use crate::clock::SystemClock;
 use crate::config::{Config, Durability, ListenerSpec};
+use crate::embed::{ClientFactory, Disconnector, RequestHandler};
 use crate::limits;
+use crate::model::{Access, AccessGroup, CustomKind};
 use crate::reactor::Reactor;
 use crate::reactor::mio_net::MioNet;
 use crate::store::{self, Location, OpenFailure, StoreFactory, WriteHealth};
@@ -25,6 +29,8 @@ use crate::worker::{Maintenance, Pool};
 pub struct ServerBuilder {
     config: Config,
     inherited: Vec<InheritedListener>,
+    handlers: HandlerSet,
+    handler_threads: usize,
 }
 
 impl Server {
@@ -36,7 +42,12 @@ impl Server {
 
     /// A server of `config`, to which more can be added before it is bound.
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, inherited: Vec::new() }
+        ServerBuilder {
+            config,
+            inherited: Vec::new(),
+            handlers: HandlerSet::default(),
+            handler_threads: limits::HANDLER_THREADS,
+        }
     }
 }
 
@@ -48,9 +59,50 @@ impl ServerBuilder {
         self
     }
 
-    /// As [`Server::bind`].
+    /// Has `handler` answer the requests for `verb`, which is one of the server's own (`STAT`) or a new one, in capital
+    /// letters. Over HTTP it has the path of its name. Its access is that of all verbs: clients where the listener opens
+    /// the group `verb`, and authenticated VMs.
+    pub fn handle(mut self, verb: &str, handler: impl RequestHandler + 'static) -> ServerBuilder {
+        self.handlers.add(CustomKind::Verb, verb, Access::OpenOrAnyVm(AccessGroup::Verb), Arc::new(handler));
+        self
+    }
+
+    /// Has `handler` answer the requests for a new command `name`, in lower-case letters, digits and underscores, from
+    /// the clients that `access` admits.
+    pub fn command(
+        mut self,
+        name: &str,
+        access: Access,
+        handler: impl RequestHandler + 'static,
+    ) -> ServerBuilder {
+        self.handlers.add(CustomKind::Command, name, access, Arc::new(handler));
+        self
+    }
+
+    /// The number of threads that run handlers; the default is 4.
+    pub fn handler_threads(mut self, threads: usize) -> ServerBuilder {
+        self.handler_threads = threads;
+        self
+    }
+
+    /// The time that a handler has to answer, from the arrival of the request; the default is 30 seconds. After it the
+    /// client gets `outcome unknown`, or `busy` if the handler was not called yet.
+    pub fn handler_deadline(mut self, deadline: Duration) -> ServerBuilder {
+        self.handlers.deadline = deadline;
+        self
+    }
+
+    /// As [`Server::bind`]. The name of a command or verb that has not its form, is reserved or given twice is an
+    /// error.
     pub fn bind(self) -> Result<Server, StartError> {
-        let ServerBuilder { config, inherited } = self;
+        let ServerBuilder { config, inherited, handlers, handler_threads } = self;
+        let handlers = handlers.build()?;
+        if !(1..=limits::HANDLER_THREADS_MAX).contains(&handler_threads) {
+            let max = limits::HANDLER_THREADS_MAX;
+            let why =
+                format!("{handler_threads} threads for handlers are not allowed; there may be 1 to {max}");
+            return Err(StartError::of_configuration(why));
+        }
         config.check("listen").map_err(|error| StartError::of_configuration(error.to_string()))?;
         let state_dir = StateDir::open(&config.state_dir)?;
         let clock = state_dir.clock;
@@ -93,11 +145,21 @@ impl ServerBuilder {
         let control = Arc::new(ReactorControl::new(net.waker()));
         let waking = Arc::clone(&control);
         let writers = factory.writers_max();
-        let mut pool =
-            Pool::new(&pool_settings(&config, writers), factory, clock, Box::new(move || waking.wake()));
+        let settings = pool_settings(&config, writers, handler_threads);
+        let mut pool = Pool::new(&settings, factory, clock, Box::new(move || waking.wake()));
         pool.show_maintenance(Arc::clone(&maintenance));
-        let reload_state = ReloadState { listen, queues: pool.control(), writers, maintenance };
-        let app = App::new(app_settings(&config), Box::new(SystemRandom), health);
+        let reload_state = ReloadState {
+            listen,
+            queues: pool.control(),
+            writers,
+            handler_threads,
+            customs: Arc::clone(&handlers.commands),
+            maintenance,
+        };
+        let closing = Arc::clone(&control);
+        let disconnector = Arc::new(Disconnector::new(move || closing.wake()));
+        let clients = ClientFactory { run: 0, disconnector };
+        let app = App::new(app_settings(&config), handlers, clients, Box::new(SystemRandom), health);
         let settings = reload_state.reactor_settings(&config);
         // The last listener, the socket in the state directory, is private to its owner.
         let policies = settings.listeners.iter().map(|listener| listener.policy);

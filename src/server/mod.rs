@@ -3,6 +3,7 @@
 mod bind;
 mod builder;
 mod control;
+mod handler_set;
 mod open_listeners;
 mod reload;
 mod running;

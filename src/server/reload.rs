@@ -7,7 +7,10 @@ use crate::app;
 use crate::app::presence::ListenerPolicy;
 use crate::clock::SystemClock;
 use crate::config::{Config, ListenerSpec};
+#[cfg(feature = "http")]
+use crate::framing::http::HttpRules;
 use crate::limits;
+use crate::model::CustomCommands;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, ListenerSettings, Reactor};
 use crate::session::Rules;
@@ -25,6 +28,10 @@ pub(super) struct ReloadState {
     pub(super) queues: Arc<PoolControl>,
     /// Threads of the write lane.
     pub(super) writers: usize,
+    /// Threads of the handler lane.
+    pub(super) handler_threads: usize,
+    /// The commands and verbs of the embedding program.
+    pub(super) customs: Arc<CustomCommands>,
     pub(super) maintenance: Arc<Maintenance>,
 }
 
@@ -32,14 +39,14 @@ impl ReloadState {
     /// Applies the settings of `config` that can change at run time.
     pub(super) fn apply(&self, config: &Config, reactor: &mut ServerReactor) {
         self.maintenance.set_retention(config.metrics_retention);
-        self.queues.resize(&pool_settings(config, self.writers));
+        self.queues.resize(&pool_settings(config, self.writers, self.handler_threads));
         reactor.reload(self.reactor_settings(config), app_settings(config));
     }
 
     pub(super) fn reactor_settings(&self, config: &Config) -> reactor::Settings {
         let own_socket = self.listen.len() - 1;
         #[cfg(feature = "http")]
-        let http = Arc::new(config.http.clone());
+        let http = Arc::new(HttpRules { customs: Arc::clone(&self.customs), ..config.http.clone() });
         let timeouts = config.timeouts;
         let listeners = self.listen.iter().enumerate().map(|(index, listener)| {
             let is_local = listener.address.is_local();
@@ -60,6 +67,7 @@ impl ReloadState {
                     request_bytes_max_anonymous: bytes_max(anonymous_access.is_empty()),
                     request_bytes_max_forwarded: bytes_max(anonymous_access.is_empty() || is_local),
                     requests_max: config.requests_per_connection,
+                    customs: Arc::clone(&self.customs),
                     #[cfg(feature = "http")]
                     http: Arc::clone(&http),
                 },
@@ -93,7 +101,7 @@ pub(super) fn app_settings(config: &Config) -> app::Settings {
     }
 }
 
-pub(super) fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
+pub(super) fn pool_settings(config: &Config, writers: usize, handler_threads: usize) -> PoolSettings {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let lanes = Lane::ALL.map(|lane| {
         let (queue, threads) = match lane {
@@ -101,6 +109,7 @@ pub(super) fn pool_settings(config: &Config, writers: usize) -> PoolSettings {
             Lane::Compute => (limits::COMPUTE_QUEUE, cores.min(limits::COMPUTE_WORKERS_MAX)),
             Lane::Read => (config.read_queue, cores * limits::READ_WORKERS_PER_CORE),
             Lane::Write => (config.write_queue, writers),
+            Lane::Handler => (limits::HANDLER_QUEUE, handler_threads),
         };
         LaneSettings { queue, threads }
     });

@@ -16,7 +16,7 @@ use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, Cursor, Denial, Failure, Listing, LongText, Page, Refusal, Request};
+use crate::model::{Answer, Cursor, Denial, Failure, Listing, LongMessage, Page, Refusal, Request};
 use codec::{Codec, DecodeContext, Decoded, Reply};
 use deadlines::{ClientDeadline, WaitMode};
 pub use ending::Ending;
@@ -72,7 +72,7 @@ pub enum Step {
     /// Run this request, and pass the answer to [`Session::complete`].
     Call(RequestSeq, Box<Request>),
     /// Decode this message, and pass the result to [`Session::decoded`]. Nothing else is decoded before that.
-    Decode(RequestSeq, LongText),
+    Decode(RequestSeq, LongMessage),
     /// Make the next page of the answer to `seq`.
     NextPage(RequestSeq, Listing, Cursor),
     /// A delayed request is due: pass the answer for this text to [`Session::complete`].
@@ -191,6 +191,12 @@ impl Session {
         }
     }
 
+    /// Ends the session at once: nothing more is decoded or answered. Answers that are written already are still sent.
+    pub fn disconnect(&mut self) {
+        self.responses().poison();
+        self.ending = Some(Ending::Gone);
+    }
+
     /// Since when the connection has been idle.
     pub fn idle_since(&self) -> Option<Instant> {
         self.deadline_state.idle_since()
@@ -291,10 +297,10 @@ impl Session {
                     let context = DecodeContext { has_ended, is_authenticated, rules, date };
                     match self.codec.decode(input, output, &context) {
                         Decoded::Message(message) => message,
-                        Decoded::Long(text) => {
+                        Decoded::Long(message) => {
                             let seq = self.take_seq();
-                            self.responses().begin_decoding(seq, text.as_slice().len());
-                            return Step::Decode(seq, text);
+                            self.responses().begin_decoding(seq, message.text.as_slice().len());
+                            return Step::Decode(seq, message);
                         }
                         Decoded::HandledInline => {
                             self.handled_inline = self.handled_inline.saturating_add(1);

@@ -1,11 +1,11 @@
 //! The deadlines and sizes that a listener sets for its connections.
 
-#[cfg(feature = "http")]
 use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
+use crate::model::CustomCommands;
 
 /// The rules for all connections of one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +30,8 @@ pub struct Rules {
     pub inline_bytes_max: usize,
     /// The most open requests with an id.
     pub requests_max: usize,
+    /// The commands and verbs of the embedding program.
+    pub customs: Arc<CustomCommands>,
     /// Hosts and origins that HTTP requests may name.
     #[cfg(feature = "http")]
     pub http: Arc<HttpRules>,

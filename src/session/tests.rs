@@ -28,6 +28,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let rules = Rules {
+            customs: Default::default(),
             first_request_timeout: Some(300 * SECOND),
             request_timeout: 10 * SECOND,
             idle_timeout_anonymous: Some(3600 * SECOND),

@@ -4,18 +4,22 @@
 
 pub mod pages;
 pub mod password;
+mod reads;
 pub mod stored_costs;
 
 use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
 use crate::dialect;
+use crate::embed::{HandlerCall, HandlerFailure};
 use crate::ids::VmId;
 use crate::limits;
-use crate::model::{Credentials, Login, LongText, Refusal, Request, Secret, TokenHash, VmName};
-use crate::store::{RegistryStore, Store, StoreError, StoreFactory, Write, Written};
-use pages::{PageCache, PageRead, PageRequest};
-use password::{Hasher, PasswordCheck, run_of_prefix};
+use crate::model::{
+    Credentials, CustomCommands, Login, LongMessage, Refusal, Request, Response, Secret, TokenHash, VmName,
+};
+use crate::store::{Store, StoreError, StoreFactory, Write, Written};
+use pages::{PageRead, PageRequest};
+use password::{Hasher, PasswordCheck};
 use stored_costs::StoredCosts;
 
 /// A queue and its threads. The work of one lane does not delay another lane.
@@ -29,6 +33,8 @@ pub enum Lane {
     Read,
     /// Writes to the store. Queued writes share a commit.
     Write,
+    /// Handlers of the embedding program.
+    Handler,
 }
 
 /// Blocking work, by lane.
@@ -39,6 +45,7 @@ pub enum Work {
     Compute(Compute),
     Read(Read),
     Write(Write),
+    Handle(HandlerCall),
 }
 
 /// Work with a password.
@@ -53,7 +60,7 @@ pub enum Hash {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Compute {
-    Decode { text: LongText },
+    Decode { message: LongMessage, customs: Arc<CustomCommands> },
     Convert { data: Box<str> },
 }
 
@@ -101,6 +108,8 @@ pub enum WorkResult {
     /// The entities of a text, as a JSON object.
     Converted(String),
     Written(Written),
+    /// A handler's answer.
+    Handled(Response),
 }
 
 /// The result belongs to other work.
@@ -114,6 +123,8 @@ pub enum WorkError {
     Store(StoreError),
     /// The queue was full, and other clients had less work in it. Nothing was done.
     NoRoom,
+    /// The handler has given no answer.
+    Handler(HandlerFailure),
     /// An internal error, already logged.
     Internal,
 }
@@ -137,7 +148,7 @@ impl Requester {
 
 impl Lane {
     /// All lanes.
-    pub const ALL: [Lane; 4] = [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write];
+    pub const ALL: [Lane; 5] = [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write, Lane::Handler];
 }
 
 impl Work {
@@ -148,6 +159,7 @@ impl Work {
             Work::Compute(_) => Lane::Compute,
             Work::Read(_) => Lane::Read,
             Work::Write(_) => Lane::Write,
+            Work::Handle(_) => Lane::Handler,
         }
     }
 
@@ -155,8 +167,11 @@ impl Work {
     pub fn weight(&self) -> usize {
         1 + match self {
             Work::Write(write) => write.rows() + write.bytes() / limits::BYTES_PER_WEIGHT_UNIT,
-            Work::Compute(Compute::Decode { text }) => text.as_slice().len() / limits::BYTES_PER_WEIGHT_UNIT,
+            Work::Compute(Compute::Decode { message, .. }) => {
+                message.text.as_slice().len() / limits::BYTES_PER_WEIGHT_UNIT
+            }
             Work::Compute(Compute::Convert { data }) => data.len() / limits::BYTES_PER_WEIGHT_UNIT,
+            Work::Handle(call) => call.bytes() / limits::BYTES_PER_WEIGHT_UNIT,
             Work::Hash(_) | Work::Read(_) => 0,
         }
     }
@@ -164,16 +179,6 @@ impl Work {
     /// Whether it makes a page of a list.
     pub fn is_page(&self) -> bool {
         matches!(self, Work::Read(Read::ListPage { .. }))
-    }
-}
-
-impl Read {
-    fn phase(&self) -> ReadPhase {
-        match self {
-            Read::ListPage { page: PageRequest::Points { .. }, .. } => ReadPhase::Points,
-            Read::ListPage { .. } => ReadPhase::List,
-            _ => ReadPhase::Lookup,
-        }
     }
 }
 
@@ -204,6 +209,7 @@ accessors! {
     page -> (PageRead, bool): WorkResult::Page { page, login_holds } => (page, login_holds);
     converted -> String: WorkResult::Converted(entities) => entities;
     written -> Written: WorkResult::Written(written) => written;
+    handled -> Response: WorkResult::Handled(response) => response;
 }
 
 impl WorkerContext {
@@ -224,10 +230,17 @@ impl WorkerContext {
                 Work::Compute(work) => results.push(Ok(compute(work))),
                 Work::Read(read) => reads.push(read),
                 Work::Write(write) => writes.push(write),
+                // A handler needs a responder, and the pool calls it.
+                Work::Handle(_) => results.push(Err(WorkError::Internal)),
             }
         }
         let costs = Arc::clone(self.hasher.costs());
-        self.run_on_store(&reads, &mut results, |store| read_all(store, &reads, &costs), |result| result);
+        self.run_on_store(
+            &reads,
+            &mut results,
+            |store| reads::read_all(store, &reads, &costs),
+            |result| result,
+        );
         self.run_on_store(&writes, &mut results, |store| store.write(&writes), WorkResult::Written);
         results
     }
@@ -279,125 +292,17 @@ impl WorkerContext {
 
 fn compute(work: &Compute) -> WorkResult {
     match work {
-        Compute::Decode { text } => WorkResult::Decoded(dialect::decode_json(text.as_slice())),
+        Compute::Decode { message: LongMessage { text, verb }, customs } => {
+            WorkResult::Decoded(dialect::decode_message(text.as_slice(), *verb, customs))
+        }
         Compute::Convert { data } => WorkResult::Converted(dialect::convert(data)),
     }
-}
-
-/// Runs a batch of reads on one snapshot. All were requested before it begins, so it is recent enough for each.
-fn read_all(
-    store: &mut dyn Store,
-    batch: &[&Read],
-    costs: &StoredCosts,
-) -> Vec<Result<WorkResult, StoreError>> {
-    // A single look-up needs no snapshot: the write or page that depends on a stale result fails.
-    let mut shares_snapshot = match batch {
-        [read] => read.phase() == ReadPhase::List,
-        _ => true,
-    };
-    if shares_snapshot {
-        store.registry().begin_reads();
-    }
-    let tokens = batch.iter().filter_map(|read| match read {
-        Read::FindToken { token, now, .. } => Some((*token, *now)),
-        _ => None,
-    });
-    let mut owners = owners(store.registry(), tokens.collect()).into_iter();
-    let mut cache = PageCache::new(batch.iter().filter(|read| read.phase() == ReadPhase::List).count());
-    let mut batch: Vec<(usize, &Read)> = batch.iter().copied().enumerate().collect();
-    batch.sort_by_key(|(_, read)| read.phase());
-    let mut finished = Vec::with_capacity(batch.len());
-    let mut is_locked = false;
-    for (index, read) in batch {
-        if shares_snapshot && read.phase() == ReadPhase::Points {
-            store.registry().end_reads();
-            shares_snapshot = false;
-        }
-        let result = match read {
-            Read::FindToken { current, .. } => owners
-                .next()
-                .expect("one owner per token")
-                .and_then(|owner| token(store.registry(), owner, current.as_ref())),
-            // After one lock timeout the other reads fail at once, so that finished results are not held up.
-            _ if is_locked => Err(StoreError::Busy),
-            Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
-            Read::ListPage { requester, page } => list(store, requester, page, &mut cache),
-            Read::FindCredentials { name } => {
-                costs.complete(store.registry(), run_of_prefix);
-                store.registry().credentials(name).map(WorkResult::Credentials)
-            }
-            Read::FindCredentialsById { vm } => {
-                costs.complete(store.registry(), run_of_prefix);
-                store.registry().credentials_by_id(*vm).map(WorkResult::Credentials)
-            }
-        };
-        is_locked |= matches!(result, Err(StoreError::Busy));
-        finished.push((index, result));
-    }
-    if shares_snapshot {
-        store.registry().end_reads();
-    }
-    finished.sort_unstable_by_key(|(index, _)| *index);
-    finished.into_iter().map(|(_, result)| result).collect()
-}
-
-/// The order of the reads in a batch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum ReadPhase {
-    /// First: a list may wait for a lock that lookups do not need.
-    Lookup,
-    List,
-    /// Outside the snapshot: points in write-behind must be written first.
-    Points,
-}
-
-/// The owners of `tokens`, in order.
-fn owners(
-    store: &mut dyn RegistryStore,
-    tokens: Vec<(TokenHash, UnixSeconds)>,
-) -> Vec<Result<Option<Login>, StoreError>> {
-    match &tokens[..] {
-        [] => Vec::new(),
-        [(token, now)] => vec![store.token_owner(token, *now)],
-        _ => match store.token_owners(&tokens) {
-            Ok(owners) => owners.into_iter().map(Ok).collect(),
-            Err(error) => tokens.iter().map(|_| Err(error.clone())).collect(),
-        },
-    }
-}
-
-fn token(
-    store: &mut dyn RegistryStore,
-    owner: Option<Login>,
-    current: Option<&Login>,
-) -> Result<WorkResult, StoreError> {
-    let current_holds = match current {
-        // The owner was just read from the same state of the VM.
-        Some(current) if owner.as_ref() == Some(current) => true,
-        Some(current) => store.is_current(current)?,
-        None => false,
-    };
-    Ok(WorkResult::Token { owner, current_holds })
-}
-
-fn list(
-    store: &mut dyn Store,
-    requester: &Requester,
-    request: &PageRequest,
-    cache: &mut PageCache,
-) -> Result<WorkResult, StoreError> {
-    let login_holds = match requester {
-        Requester::Vm(login) if !store.registry().is_current(login)? => return Err(StoreError::NotCurrent),
-        Requester::AnyClient(Some(login)) => store.registry().is_current(login)?,
-        Requester::Vm(_) | Requester::AnyClient(None) => true,
-    };
-    Ok(WorkResult::Page { page: cache.make(request, store)?, login_holds })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DiskChange, MetricKey, MetricValue, NewPoint, Point, VmChange, VmShape};
+    use crate::model::{DiskChange, LongText, MetricKey, MetricValue, NewPoint, Point, VmChange, VmShape};
 
     fn put(key: &str, count: i64) -> Work {
         let value = MetricValue::new(1.0).expect("it is finite");
@@ -420,8 +325,10 @@ mod tests {
             let disks = Some(DiskChange::Replace(vec![1; disks]));
             Work::Write(Write::Update { login, change: VmChange { disks, ..VmChange::default() } })
         };
-        let decode =
-            |bytes: usize| Work::Compute(Compute::Decode { text: LongText::new(&vec![b' '; bytes]) });
+        let decode = |bytes: usize| {
+            let message = LongMessage { text: LongText::new(&vec![b' '; bytes]), verb: None };
+            Work::Compute(Compute::Decode { message, customs: Arc::default() })
+        };
         let convert = |bytes: usize| Work::Compute(Compute::Convert { data: "x".repeat(bytes).into() });
         let unit = limits::BYTES_PER_WEIGHT_UNIT;
         for (name, work, weight) in [

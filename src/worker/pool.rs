@@ -12,12 +12,13 @@ use super::maintenance::Maintenance;
 use super::thread_group::ThreadGroup;
 
 use crate::clock::{Clock, SystemClock};
+use crate::embed::{HandlerFailure, Responder};
 use crate::limits;
 use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
 use crate::sys;
 use crate::work::password::known_costs;
 use crate::work::stored_costs::{Cost, StoredCosts};
-use crate::work::{Lane, WorkError, WorkResult, WorkerContext};
+use crate::work::{Lane, Work, WorkError, WorkResult, WorkerContext};
 
 /// The settings of a pool.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub struct PoolControl {
     clock: SystemClock,
     lock_retry_policy: Option<LockRetryPolicy>,
     threads: Arc<ThreadGroup>,
+    /// The threads of the handlers, which a shutdown does not wait for.
+    handler_threads: Arc<ThreadGroup>,
 }
 
 impl Pool {
@@ -94,6 +97,7 @@ impl Pool {
                 costs: known_costs(settings.cost),
                 clock,
                 threads: Arc::default(),
+                handler_threads: Arc::default(),
             }),
             unnotified: [false; Lane::ALL.len()],
             maintenance: None,
@@ -113,7 +117,11 @@ impl Pool {
     fn start_thread(&self, lane: Lane) {
         let shared = Arc::clone(&self.shared);
         let (name, _) = names(lane);
-        if let Err(error) = self.shared.threads.spawn(name, move || shared.work(lane)) {
+        let group = match lane {
+            Lane::Handler => &self.shared.handler_threads,
+            _ => &self.shared.threads,
+        };
+        if let Err(error) = group.spawn(name, move || shared.work(lane)) {
             log::error!("no thread for the {name} lane: {error}");
             self.shared.fail(self.shared.queue(lane).thread_failed(), &WorkError::Internal);
         }
@@ -129,7 +137,7 @@ impl PoolControl {
     }
 
     /// Ends the threads as soon as nothing is queued, and waits at most `wait` until all store connections
-    /// are closed. A stuck thread is left alone.
+    /// are closed. A stuck thread is left alone, as is one that runs a handler.
     pub fn shut_down(&self, wait: Duration) {
         self.close();
         let left = self.threads.wait(wait);
@@ -205,13 +213,16 @@ impl PoolControl {
     }
 
     /// Runs a worker thread.
-    fn work(&self, lane: Lane) {
-        if matches!(lane, Lane::Auth | Lane::Compute) {
+    fn work(self: &Arc<Self>, lane: Lane) {
+        if matches!(lane, Lane::Auth | Lane::Compute | Lane::Handler) {
             lower_priority();
         }
         let mut context = WorkerContext::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
         while let Some((run, batch)) = self.queue(lane).take(BatchPolicy::of(lane), limits::WORKER_IDLE) {
-            let requeued = self.run(run, batch, &mut context);
+            let requeued = match lane {
+                Lane::Handler => self.run_handlers(run, batch),
+                _ => self.run(run, batch, &mut context),
+            };
             if !self.queue(lane).end_run(run, requeued) {
                 return;
             }
@@ -237,6 +248,28 @@ impl PoolControl {
         requeued
     }
 
+    /// Calls the handlers of the jobs of `batch` that are not abandoned; each sends its result itself, maybe later.
+    /// Returns no job to run again.
+    fn run_handlers(self: &Arc<Self>, run: RunId, batch: Vec<Job>) -> Vec<Job> {
+        for Job { key, work, state, .. } in batch {
+            let Work::Handle(call) = work else { continue };
+            if !state.start(run) {
+                continue;
+            }
+            let complete = move |shared: &PoolControl, result: Result<_, _>| {
+                let result = result.map(WorkResult::Handled).map_err(WorkError::Handler);
+                shared.complete(std::iter::once(Completion { key, result }));
+            };
+            let shared = Arc::clone(self);
+            let panic = call.run(Responder::new(move |result| complete(&shared, result)));
+            // It has answered before, so that this is counted, and answers nothing.
+            if let Some(message) = panic {
+                complete(self, Err(HandlerFailure::Panicked(message)));
+            }
+        }
+        Vec::new()
+    }
+
     /// Whether a job may still be retried after a lock timeout.
     fn lock_retry(&self, job: &Job) -> LockRetry {
         let Some(LockRetryPolicy { lock_timeout: attempt, reserve }) = self.lock_retry_policy else {
@@ -245,7 +278,7 @@ impl PoolControl {
         let mut clock = self.clock;
         let left = job.deadline.since(clock.now());
         match job.work.lane() {
-            Lane::Auth | Lane::Compute => LockRetry::Final,
+            Lane::Auth | Lane::Compute | Lane::Handler => LockRetry::Final,
             _ if left > reserve => LockRetry::Possible,
             _ if left + attempt > reserve => LockRetry::Final,
             // It may only have been queued for long, and it changes nothing.
@@ -317,6 +350,7 @@ fn names(lane: Lane) -> (&'static str, [&'static str; 5]) {
         Lane::Compute => names!("compute"),
         Lane::Read => names!("read"),
         Lane::Write => names!("write"),
+        Lane::Handler => names!("handler"),
     }
 }
 

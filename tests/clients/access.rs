@@ -136,8 +136,9 @@ fn an_unknown_token_is_rejected_by_every_command() {
         let arguments = ["--unix-socket", socket, "-H", &header, "-d", &text, "http://localhost/"];
         rejects(&fetch(arguments), request);
     }
-    let tested =
-        requests.iter().map(|request| decode_json(request.to_string().as_bytes()).expect("a request").name);
+    let tested = requests.iter().map(|request| {
+        decode_json(request.to_string().as_bytes(), &Default::default()).expect("a request").name
+    });
     let tested: Vec<CommandName> = tested.collect();
     let untested = CommandName::ALL.iter().filter(|name| !tested.contains(name));
     assert_eq!(untested.collect::<Vec<_>>(), [&CommandName::Health], "a page that needs no token");

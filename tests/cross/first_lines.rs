@@ -215,6 +215,7 @@ fn answers(outcome: Vec<String>) -> Vec<String> {
 fn rules() -> Rules {
     let second = Duration::from_secs(1);
     Rules {
+        customs: Default::default(),
         inline_bytes_max: vmherd::internals::limits::INLINE_BYTES_MAX,
         first_request_timeout: Some(300 * second),
         request_timeout: 10 * second,

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod handlers;
 mod host_loop;
 mod starting;
 mod stopping;
@@ -10,11 +11,16 @@ mod stopping;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vmherd::{Config, ListenAddress};
+use vmherd::{Config, ListenAddress, Server, ServerBuilder};
 
 use common::{Client, TempDir};
 
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A server to be built, with a store in memory, on a free port.
+fn builder(directory: &TempDir) -> ServerBuilder {
+    Server::builder(config(directory))
+}
 
 /// The settings of a server with a store in memory, on a free port.
 fn config(directory: &TempDir) -> Config {

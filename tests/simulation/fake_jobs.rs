@@ -67,5 +67,6 @@ fn kind_of(work: &Work) -> &'static str {
         Work::Hash(Hash::Verify { .. }) => "verify",
         Work::Read(Read::ListPage { .. }) => "a page",
         Work::Write(_) => "write",
+        Work::Handle(_) => "call a handler",
     }
 }

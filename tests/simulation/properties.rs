@@ -213,7 +213,11 @@ fn requests_round_trip_through_every_framing() {
             (0..random.between(1, 4)).map(|_| any_request(&mut random)).collect();
         let texts: Vec<Vec<u8>> = meant.iter().map(|(_, text)| text.clone().into_bytes()).collect();
         for ((request, text), bytes) in meant.iter().zip(&texts) {
-            assert_eq!(decode_json(bytes).as_deref(), Ok(request), "case {case}: {text}");
+            assert_eq!(
+                decode_json(bytes, &Default::default()).as_deref(),
+                Ok(request),
+                "case {case}: {text}"
+            );
         }
         let between = random.pick(&["", "\n", " \r\n"]);
         let lines: Vec<u8> = texts.iter().flat_map(|text| [text, between.as_bytes()].concat()).collect();

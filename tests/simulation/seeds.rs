@@ -86,7 +86,8 @@ impl Simulation {
             },
             conversion_delay: CONVERSION_DELAY,
         };
-        let app = App::new(app_settings, Box::new(random), Arc::default());
+        let app =
+            App::new(app_settings, Default::default(), Default::default(), Box::new(random), Arc::default());
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
         let mut reactor =
             Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&config));

@@ -10,6 +10,7 @@ use vmherd::internals::session::Rules;
 
 pub(super) fn settings(config: &FaultConfig) -> Settings {
     let rules = Rules {
+        customs: Default::default(),
         inline_bytes_max: config.inline_bytes_max,
         first_request_timeout: Some(limits::FIRST_REQUEST_TIMEOUT),
         request_timeout: limits::REQUEST_TIMEOUT,

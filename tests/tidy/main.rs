@@ -17,6 +17,7 @@ use import_cycles::Modules;
 const LAYERS: &[(&[&str], Siblings)] = &[
     (&["sys", "limits", "clock", "ids", "buffer", "log_limiter", "escape"], Siblings::Allowed),
     (&["model"], Siblings::Allowed),
+    (&["embed"], Siblings::Allowed),
     (&["framing", "dialect"], Siblings::Forbidden),
     (&["session", "store"], Siblings::Forbidden),
     (&["work"], Siblings::Allowed),

@@ -1,6 +1,7 @@
 //! The commands, one file per family: how each begins, and how it continues with a worker's result.
 
 pub(super) mod convert;
+pub(super) mod custom;
 pub(super) mod lists;
 pub(super) mod login;
 pub(super) mod managed;
@@ -59,6 +60,7 @@ pub enum Stage {
     Points(points::Stage),
     Managed(managed::Stage),
     Convert(convert::Stage),
+    Custom(custom::Stage),
     Server(server::Stage),
 }
 
@@ -163,6 +165,7 @@ impl Stage {
             Stage::Points(stage) => stage,
             Stage::Managed(stage) => stage,
             Stage::Convert(stage) => stage,
+            Stage::Custom(stage) => stage,
             Stage::Server(stage) => stage,
         }
     }
@@ -229,6 +232,7 @@ impl App {
                 self.list(context, CommandName::ActionList, Query::List(list)).map(Stage::Lists)
             }
             Command::Convert { data } => self.convert(data, context.now).map(Stage::Convert),
+            Command::Custom { id, parameters } => self.custom(context, id, parameters).map(Stage::Custom),
             Command::Put(put) => points::put(context, put).map(Stage::Points),
             Command::Get(filter) => {
                 self.list(context, CommandName::Get, Query::Points(filter)).map(Stage::Lists)
@@ -267,6 +271,7 @@ impl App {
             Stage::Points(stage) => stage.resume(at, result)?.map(Stage::Points),
             Stage::Managed(stage) => stage.resume(at, result)?.map(Stage::Managed),
             Stage::Convert(stage) => stage.resume(at, result)?.map(Stage::Convert),
+            Stage::Custom(stage) => stage.resume(at, result)?.map(Stage::Custom),
             Stage::Server(stage) => stage.resume(at, result)?.map(Stage::Server),
         })
     }

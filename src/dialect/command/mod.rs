@@ -18,11 +18,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::envelope::Envelope;
-use super::fields::{JsonFields, JsonPath, Redacted, is_object, read_string, read_token};
+use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, is_object, read_string, read_token};
 use super::json_writer::{begin_reply, write_raw};
 use super::page_progress::PageProgress;
+use crate::ids::CustomId;
 use crate::model::{
-    Answer, BadField, CommandName, Dialect, Failure, Page, Query, Refusal, Request, RequestId, Secret,
+    Answer, BadField, Command, CommandName, CustomCommands, CustomKind, Dialect, Failure, LongText, Page,
+    Query, Refusal, Request, RequestId, Secret,
 };
 use family::{CommandSpec, SUCCESS, write_head};
 
@@ -31,8 +33,12 @@ static FAMILIES: [&[CommandSpec]; 5] =
     [&server::COMMANDS, &points::COMMANDS, &vms::COMMANDS, &lists::COMMANDS, &login::COMMANDS];
 
 /// Parses a request whose envelope has a `command`.
-pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
-    let known = find_command(&envelope.fields).map_err(|failure| envelope.refuse(failure))?;
+pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {
+    let found = find_command(&envelope.fields, customs).map_err(|failure| envelope.refuse(failure))?;
+    let known = match found {
+        Found::Own(known) => known,
+        Found::Custom(id) => return Ok(decode_custom(id, envelope)),
+    };
     let mut data = JsonFields::empty(JsonPath::Root, known.known);
     let (token, command) = match read_data(&envelope.fields, &mut data) {
         Ok(()) => (token(&data, known.name), known.read(&data)),
@@ -41,13 +47,34 @@ pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
     Ok(Request { id: envelope.id, token, ..Request::new(Dialect::Command, known.name, command) })
 }
 
+/// Parses a request for a command of the embedding program, which reads the data itself.
+fn decode_custom(id: CustomId, envelope: Envelope<'_>) -> Request {
+    let mut data = JsonFields::empty(JsonPath::Root, FieldNames::new(&["token"]));
+    let name = CommandName::Custom(id);
+    let (token, command) = match read_data(&envelope.fields, &mut data) {
+        Ok(()) => {
+            let parameters = LongText::new(envelope.fields.value("data").unwrap_or("{}").as_bytes());
+            (token(&data, name), Ok(Command::Custom { id, parameters }))
+        }
+        Err(failure) => (Ok(None), Err(failure)),
+    };
+    Request { id: envelope.id, token, ..Request::new(Dialect::Command, name, command) }
+}
+
+/// A command of the server, or of the embedding program.
+enum Found {
+    Own(&'static CommandSpec),
+    Custom(CustomId),
+}
+
 /// The requested command.
-fn find_command(envelope: &JsonFields<'_>) -> Result<&'static CommandSpec, Failure> {
+fn find_command(envelope: &JsonFields<'_>, customs: &CustomCommands) -> Result<Found, Failure> {
     envelope.check_unknown(&["command", "data", "request_id"])?;
     let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("command", was, "a string");
     let text = read_string(envelope.value_or_null("command"), bad)?;
     let mut commands = FAMILIES.iter().copied().flatten();
-    commands.find(|known| known.name.as_str() == text).ok_or(Failure::UnknownCommand)
+    let own = commands.find(|known| known.name.as_str() == text).map(Found::Own);
+    own.or_else(|| customs.find(CustomKind::Command, &text).map(Found::Custom)).ok_or(Failure::UnknownCommand)
 }
 
 /// Reads the fields of `data`.

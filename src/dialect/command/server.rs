@@ -1,4 +1,4 @@
-//! The server itself: `ping` and `stats`.
+//! The server itself: `ping` and `stats`; and the answers to commands of the embedding program.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -27,6 +27,12 @@ pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
                 write_json(output, name);
                 write_member(output, ":", value);
             });
+        }
+        Answer::Custom(response) => {
+            let status = if response.is_success() { SUCCESS } else { "error" };
+            write_head(status, response.message(), output);
+            output.extend_from_slice(response.data());
+            return true;
         }
         _ => return false,
     }

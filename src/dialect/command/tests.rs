@@ -4,10 +4,10 @@ mod requests;
 mod responses;
 
 use crate::dialect::decode_json;
-use crate::model::{BadField, Failure, Refusal, Request};
+use crate::model::{BadField, CustomCommands, Failure, Refusal, Request};
 
 fn decode(text: &str) -> Result<Request, Refusal> {
-    decode_json(text.as_bytes()).map(|request| *request)
+    decode_json(text.as_bytes(), &CustomCommands::default()).map(|request| *request)
 }
 
 /// The request of `name` with `data`.

@@ -4,6 +4,9 @@
 //! the server's own origin, and only `Host` reveals it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::model::{CustomCommands, Verb};
 
 /// Hosts and origins that are allowed in addition to IP addresses, `localhost` and the server's own origin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -12,6 +15,8 @@ pub struct HttpRules {
     pub hosts: Vec<AllowedHost>,
     /// Origins whose pages may send requests.
     pub origins: Vec<AllowedOrigin>,
+    /// The verbs of the embedding program, which have paths of their own.
+    pub customs: Arc<CustomCommands>,
 }
 
 /// A host name of the server.
@@ -47,6 +52,11 @@ struct Origin<'a> {
 }
 
 impl HttpRules {
+    /// The verb that `path` names.
+    pub fn verb(&self, path: &str) -> Option<Verb> {
+        Verb::of_path(path, &self.customs)
+    }
+
     /// Whether `host` is an allowed name of the server.
     pub fn allow_host(&self, host: &Host<'_>) -> bool {
         match host {

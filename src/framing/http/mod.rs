@@ -24,7 +24,6 @@ pub use websocket_key::WebSocketKey;
 use super::is_white_space;
 use crate::buffer::Buffer;
 use crate::limits;
-use crate::model::Verb;
 use chunked::Chunked;
 use head::{BodyLength, Head, Method, malformed};
 use line_scan::{LineScan, ScanProgress};
@@ -229,7 +228,7 @@ impl Http {
             is_head: head.method == Method::Head,
             closes: !head.keeps_alive(),
             is_forwarded,
-            verb: Verb::of_path(head.target.path),
+            verb: rules.verb(head.target.path),
             allowed_origin: None,
         };
         let length = head.length()?;
@@ -237,7 +236,8 @@ impl Http {
         let unread =
             |refused: HttpError| HttpError { closes: refused.closes || !length.is_zero(), ..refused };
         self.exchange.allowed_origin = route::check_source(&head, rules).map_err(unread)?.map(Into::into);
-        let event = route::route(&head, length, body_bytes_max.of(is_forwarded)).map_err(unread)?;
+        let event = route::route(&head, length, body_bytes_max.of(is_forwarded), self.exchange.verb)
+            .map_err(unread)?;
         if event == HttpEvent::Message {
             if head.awaits_continue() && !length.is_zero() {
                 output.push(response::CONTINUE);

@@ -47,6 +47,7 @@ impl From<usize> for BodyBytesMax {
 
 pub(super) fn rules() -> HttpRules {
     HttpRules {
+        customs: Default::default(),
         hosts: vec![AllowedHost::parse("vms.example.org").unwrap(), AllowedHost::parse("herd.").unwrap()],
         origins: ["https://vms.example.org", "http://10.0.0.1:3000"]
             .map(|origin| AllowedOrigin::parse(origin).unwrap())

@@ -20,8 +20,13 @@ pub enum HttpPage {
     Health,
 }
 
-/// Routes a request whose source is allowed; `length` is the length of its body.
-pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<HttpEvent, HttpError> {
+/// Routes a request whose source is allowed; `length` is the length of its body, `verb` the verb of its path.
+pub fn route(
+    head: &Head<'_>,
+    length: BodyLength,
+    body_bytes_max: usize,
+    verb: Option<Verb>,
+) -> Result<HttpEvent, HttpError> {
     if head.method == Method::Unknown {
         return Err(error(Status::NotImplemented, "the method is none of HTTP"));
     }
@@ -34,25 +39,29 @@ pub fn route(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Resu
     match (head.method, head.target.path) {
         (Method::Get | Method::Head, ROOT) => Ok(HttpEvent::Page(HttpPage::Root)),
         (Method::Get | Method::Head, HEALTH) => Ok(HttpEvent::Page(HttpPage::Health)),
-        (Method::Get | Method::Head, path) if Verb::of_path(path).is_some() => {
-            route_message(head, length, body_bytes_max)
+        (Method::Get | Method::Head, _) if verb == Some(Verb::Stat) => {
+            route_message(head, length, body_bytes_max, verb)
         }
+        (Method::Get | Method::Head, path) if verb.is_some() => Err(method_not_allowed(path, verb)),
         (Method::Get | Method::Head, _) => Err(error(Status::NotFound, "there is no such page")),
-        (Method::Post, path) if path != HEALTH => route_message(head, length, body_bytes_max),
-        (Method::Options, path) => Ok(HttpEvent::Options(methods(path))),
+        (Method::Post, path) if path != HEALTH => route_message(head, length, body_bytes_max, verb),
+        (Method::Options, path) => Ok(HttpEvent::Options(methods(path, verb))),
         (method, path) => {
-            let closes = method == Method::Connect;
-            Err(HttpError { closes, ..error(Status::MethodNotAllowed(methods(path)), METHOD_NOT_ALLOWED) })
+            Err(HttpError { closes: method == Method::Connect, ..method_not_allowed(path, verb) })
         }
     }
 }
 
-/// The allowed methods for `path`.
-fn methods(path: &str) -> &'static str {
+fn method_not_allowed(path: &str, verb: Option<Verb>) -> HttpError {
+    error(Status::MethodNotAllowed(methods(path, verb)), METHOD_NOT_ALLOWED)
+}
+
+/// The allowed methods for `path`, which names `verb`.
+fn methods(path: &str, verb: Option<Verb>) -> &'static str {
     match path {
         HEALTH => "GET, HEAD, OPTIONS",
         ROOT | "*" => "GET, HEAD, POST, OPTIONS",
-        path if Verb::of_path(path).is_some() => "GET, HEAD, POST, OPTIONS",
+        _ if verb == Some(Verb::Stat) => "GET, HEAD, POST, OPTIONS",
         _ => "POST, OPTIONS",
     }
 }
@@ -128,7 +137,12 @@ fn route_upgrade(head: &Head<'_>, length: BodyLength) -> Result<HttpEvent, HttpE
     .ok_or(malformed("Sec-WebSocket-Key is not the base64 of 16 bytes"))
 }
 
-fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> Result<HttpEvent, HttpError> {
+fn route_message(
+    head: &Head<'_>,
+    length: BodyLength,
+    body_bytes_max: usize,
+    verb: Option<Verb>,
+) -> Result<HttpEvent, HttpError> {
     if head.headers.is_multipart {
         return Err(error(Status::UnsupportedMediaType, "a body is one JSON object, it has no parts"));
     }
@@ -140,7 +154,7 @@ fn route_message(head: &Head<'_>, length: BodyLength, body_bytes_max: usize) -> 
     }
     match length {
         // A verb needs no parameters.
-        BodyLength::None if Verb::of_path(head.target.path).is_some() => Ok(HttpEvent::Message),
+        BodyLength::None if verb.is_some() => Ok(HttpEvent::Message),
         BodyLength::None => Err(error(Status::LengthRequired, "a POST needs a Content-Length")),
         BodyLength::Sized(bytes) if bytes > body_bytes_max as u64 => Err(TOO_LARGE),
         BodyLength::Sized(_) | BodyLength::Chunked => Ok(HttpEvent::Message),

@@ -6,7 +6,9 @@ use crate::clock::HttpDate;
 use crate::dialect::{self, PageProgress};
 use crate::framing::is_white_space;
 use crate::limits;
-use crate::model::{Answer, Denial, Dialect, Failure, LongText, Page, Refusal, Request, RequestId};
+use crate::model::{
+    Answer, Denial, Dialect, Failure, LongMessage, LongText, Page, Refusal, Request, RequestId, Verb,
+};
 use crate::session::ending::Ending;
 use crate::session::rules::Rules;
 
@@ -76,7 +78,7 @@ pub(in crate::session) enum Decoded {
     /// A request, or a message that is not one.
     Message(Result<Box<Request>, Refusal>),
     /// A long message for a worker; its result goes to [`FramingCodec::finish_decoding`].
-    Long(LongText),
+    Long(LongMessage),
     /// A message or frame that is handled completely: decode again.
     HandledInline,
     /// The framing changes: decode again, with this codec.
@@ -127,12 +129,12 @@ impl DecodeContext<'_> {
     }
 }
 
-/// Decodes a message, or leaves a long one to a worker.
-pub(super) fn read_message(text: &[u8], rules: &Rules) -> Decoded {
+/// Decodes a message, or leaves a long one to a worker. `verb`: the verb of the path that it came for.
+pub(super) fn read_message(text: &[u8], verb: Option<Verb>, rules: &Rules) -> Decoded {
     if text.len() > rules.inline_bytes_max {
-        return Decoded::Long(LongText::new(text));
+        return Decoded::Long(LongMessage { text: LongText::new(text), verb });
     }
-    Decoded::Message(dialect::decode_json(text))
+    Decoded::Message(dialect::decode_message(text, verb, &rules.customs))
 }
 
 /// Removes white space around a message.

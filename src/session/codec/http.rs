@@ -39,12 +39,7 @@ impl FramingCodec for HttpCodec {
         match self.http.next(input, output, bytes_max, &rules.http) {
             HttpEvent::Message => {
                 let body = trim(self.http.body(input));
-                let decoded = match self.http.exchange.verb {
-                    Some(verb) if body.len() <= rules.inline_bytes_max => {
-                        Decoded::Message(dialect::decode_parameters(verb, body))
-                    }
-                    _ => read_message(body, rules),
-                };
+                let decoded = read_message(body, self.http.exchange.verb, rules);
                 self.http.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),

@@ -12,7 +12,7 @@ impl FramingCodec for RawJson {
         let bytes_max = context.bytes_max(false);
         match self.next(input, bytes_max) {
             JsonEvent::Message(length) => {
-                let decoded = read_message(&input.as_slice()[..length], context.rules);
+                let decoded = read_message(&input.as_slice()[..length], None, context.rules);
                 input.consume(length);
                 decoded
             }

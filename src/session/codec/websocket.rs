@@ -31,7 +31,7 @@ impl FramingCodec for WebSocketCodec {
     fn decode(&mut self, input: &mut Buffer, output: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
         match self.framing.next(input, output, context.bytes_max(self.is_forwarded)) {
             WebSocketEvent::Message(_) => {
-                let decoded = read_message(trim(self.framing.message(input)), context.rules);
+                let decoded = read_message(trim(self.framing.message(input)), None, context.rules);
                 self.framing.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),

@@ -1,7 +1,7 @@
 //! In each framing, long messages are decoded by a worker, and later messages wait.
 
 use super::*;
-use crate::model::Dialect;
+use crate::model::{CustomCommands, Dialect};
 
 /// How to open a connection of one framing, and send a message.
 pub(super) struct Transport {
@@ -92,12 +92,18 @@ impl Bench {
         bench
     }
 
-    fn decode(&mut self) -> (RequestSeq, LongText) {
+    fn decode(&mut self) -> (RequestSeq, LongMessage) {
         match self.next() {
-            Step::Decode(seq, text) => (seq, text),
+            Step::Decode(seq, message) => (seq, message),
             step => panic!("expected a long message, got {step:?}"),
         }
     }
+}
+
+/// The result of decoding `message`.
+fn decoded(message: &LongMessage) -> Result<Box<Request>, Refusal> {
+    let customs = CustomCommands::default();
+    crate::dialect::decode_message(message.text.as_slice(), message.verb, &customs)
 }
 
 #[test]
@@ -114,11 +120,11 @@ fn a_message_over_the_inline_limit_goes_to_a_worker_in_each_framing() {
         let long = ping_of(most + 1);
         bench.input.push(&(transport.send)(&long));
         bench.input.push(&(transport.send)(LOGOUT));
-        let (decoding, text) = bench.decode();
-        assert_eq!(text.as_slice(), long.as_bytes(), "{}", transport.name);
+        let (decoding, message) = bench.decode();
+        assert_eq!(message.text.as_slice(), long.as_bytes(), "{}", transport.name);
         bench.is_blocked();
         assert_eq!(bench.session.open_count(), 1, "{}", transport.name);
-        bench.session.decoded(decoding, crate::dialect::decode_json(text.as_slice()));
+        bench.session.decoded(decoding, decoded(&message));
         let (seq, name) = bench.call();
         assert_eq!(name, CommandName::Ping, "{}", transport.name);
         bench.answer(seq);
@@ -153,8 +159,8 @@ fn a_failed_decode_is_refused_and_the_next_message_runs() {
 fn a_late_decode_is_ignored() {
     let mut bench = Bench::opened(&TRANSPORTS[0]);
     bench.input.push(ping_of(bench.rules.inline_bytes_max + 1).as_bytes());
-    let (decoding, text) = bench.decode();
-    let decoded = || crate::dialect::decode_json(text.as_slice());
+    let (decoding, message) = bench.decode();
+    let decoded = || decoded(&message);
     bench.session.decoded(RequestSeq(decoding.0 + 1), decoded());
     bench.is_blocked();
     bench.session.begin_drain(&bench.input);
@@ -171,8 +177,8 @@ fn the_authorization_of_a_long_message_applies_to_its_body() {
     let body = ping_of(bench.rules.inline_bytes_max + 1).replace("ping", "list");
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic QQ==\r\nContent-Length: ";
     bench.input.push(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
-    let (decoding, text) = bench.decode();
-    bench.session.decoded(decoding, crate::dialect::decode_json(text.as_slice()));
+    let (decoding, message) = bench.decode();
+    bench.session.decoded(decoding, decoded(&message));
     bench.waits_for_input();
     let output = String::from_utf8_lossy(bench.output.as_slice()).into_owned();
     assert!(output.starts_with("HTTP/1.1 401 "), "{output}");

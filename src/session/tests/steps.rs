@@ -125,7 +125,7 @@ fn decoded_at_once(transport: &Transport, message: &str, what: &str) -> Option<u
             Step::NeedInput if done.refused == 0 => bench.input.push(reads.next().expect("it is whole")),
             Step::NeedInput | Step::Call(..) => return Some(message.len()),
             Step::Decode(seq, text) => {
-                assert_eq!(text.as_slice(), message.as_bytes(), "{what}");
+                assert_eq!(text.text.as_slice(), message.as_bytes(), "{what}");
                 // The result costs little.
                 let busy = Refusal { dialect: Dialect::Command, id: None, failure: Failure::Busy };
                 bench.session.decoded(seq, Err(busy));

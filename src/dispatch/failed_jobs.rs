@@ -1,0 +1,72 @@
+//! Jobs that fail, run into their deadline, or end too late; and the errors of the server itself.
+
+use super::in_flight::Owner;
+use super::timers::Timer;
+use super::{Client, Dispatcher};
+use crate::embed::HandlerFailure;
+use crate::model::{Answer, Failure};
+use crate::work::{Lane, WorkError, WorkResult};
+use crate::worker::{Abandoned, JobKey, Jobs};
+
+impl<J: Jobs> Dispatcher<J> {
+    /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
+    /// longer.
+    pub(crate) fn expire_job(&mut self, key: JobKey, client: &mut Client<'_>) {
+        let Some(in_flight) = self.in_flight.get_mut(&key.request_key) else { return };
+        if in_flight.page.is_some()
+            && in_flight.may_wait_longer(self.jobs.status(in_flight.lane).done, client.now.instant)
+        {
+            return self.timers.arm(in_flight.deadline, Timer::Job(key));
+        }
+        let Some(in_flight) = self.take(key, client) else { return };
+        let failure = match in_flight.state.abandon() {
+            Abandoned::Queued => {
+                self.counters.jobs_refused += 1;
+                Failure::Busy
+            }
+            Abandoned::Running(run) => {
+                self.counters.jobs_given_up += 1;
+                // A store or a handler may never answer, so its lane gets another thread. Hashing always ends, and a
+                // second thread would exceed the memory limit of the lane.
+                if matches!(in_flight.lane, Lane::Read | Lane::Write | Lane::Handler) {
+                    self.jobs.replace_worker(in_flight.lane, run);
+                }
+                match in_flight.lane {
+                    Lane::Auth | Lane::Compute => Failure::Busy,
+                    Lane::Read => Failure::StoreUnavailable,
+                    Lane::Write | Lane::Handler => Failure::OutcomeUnknown,
+                }
+            }
+        };
+        match in_flight.owner {
+            Owner::App { command, .. } => {
+                self.answer(key.request_key.seq, command, Answer::Failed(failure), client);
+            }
+            Owner::Session => client.session.decoded(key.request_key.seq, Err(failure.into())),
+        }
+    }
+
+    /// Counts a result that arrived after its request was answered or its connection was closed.
+    pub(crate) fn drop_late(&mut self, result: &Result<WorkResult, WorkError>) {
+        self.counters.results_late += 1;
+        if let Some(error) = error_detail(result) {
+            self.record_runtime_error(&error);
+        }
+    }
+
+    /// Counts and logs an error of the server or of a handler.
+    pub(super) fn record_runtime_error(&mut self, error: &str) {
+        self.counters.runtime_errors += 1;
+        log::error!("{error}");
+    }
+}
+
+/// The cause of an internal error, for the log; `None` if the result is none.
+pub(super) fn error_detail(result: &Result<WorkResult, WorkError>) -> Option<String> {
+    match result {
+        // The client has caused it.
+        Err(WorkError::Handler(HandlerFailure::BadParameters(_))) => None,
+        Err(WorkError::Handler(failure)) => Some(failure.to_string()),
+        _ => None,
+    }
+}
