@@ -182,12 +182,17 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         Ok(())
     }
 
+    /// Closes the listeners and begins to drain.
+    pub fn begin_stop(&mut self, grace: Duration) {
+        self.net.close_listeners();
+        self.begin_drain(grace);
+    }
+
     /// Stops accepting connections and starting requests, and finishes when the requests in flight are answered.
     /// After `grace`, closes the remaining connections.
-    pub fn begin_stop(&mut self, grace: Duration) {
+    pub fn begin_drain(&mut self, grace: Duration) {
         let now = self.clock.now();
         self.stopping = true;
-        self.net.close_listeners();
         self.acceptor.close();
         self.dispatcher.timers_mut().arm(now + grace, Timer::Stop);
         self.dispatcher.begin_stop();
@@ -242,6 +247,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         let next = self.dispatcher.timers().next()?;
         Some(next.since(self.clock.now()))
+    }
+
+    /// Closes all connections. The net is for another reactor.
+    pub fn into_net(self) -> N {
+        self.net
     }
 
     fn latch(&mut self, event: Event) {

@@ -9,21 +9,18 @@ use super::bind::{self, BoundListeners, InheritedListener, PlannedListener, Stat
 use super::control::ReactorControl;
 use super::handler_set::HandlerSet;
 use super::open_listeners::describe_open_listeners;
-use super::reload::{ReloadState, app_settings, pool_settings};
+use super::reactor_factory::ReactorFactory;
 use super::running::Server;
 use super::server_loop::Serving;
 use super::start_error::StartError;
-use crate::app::App;
-use crate::app::token::SystemRandom;
 use crate::clock::SystemClock;
 use crate::config::{Config, Durability, ListenerSpec};
 use crate::embed::{ClientFactory, Disconnector, RequestHandler};
 use crate::limits;
 use crate::model::{Access, AccessGroup, CustomKind};
-use crate::reactor::Reactor;
 use crate::reactor::mio_net::MioNet;
 use crate::store::{self, Location, OpenFailure, StoreFactory, WriteHealth};
-use crate::worker::{Maintenance, Pool};
+use crate::worker::Maintenance;
 
 /// A server before it is bound.
 pub struct ServerBuilder {
@@ -136,44 +133,36 @@ impl ServerBuilder {
         }
         let listen: Vec<ListenerSpec> = planned.iter().map(|listener| listener.spec.clone()).collect();
         let BoundListeners { listeners, addresses, sockets } = bind::bind_listeners(planned, &state_dir)?;
-        let (factory, maintenance) =
+        let (store, maintenance) =
             open_points(&config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
-        let net =
-            MioNet::new(listeners).map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
-        let descriptor =
-            net.descriptor().map_err(|error| StartError::of_system(format!("no poll: {error}")))?;
+        let no_poll = |error| StartError::of_system(format!("no poll: {error}"));
+        let net = MioNet::new(listeners).map_err(no_poll)?;
+        let descriptor = net.descriptor().map_err(no_poll)?;
         let control = Arc::new(ReactorControl::new(net.waker()));
-        let waking = Arc::clone(&control);
-        let writers = factory.writers_max();
-        let settings = pool_settings(&config, writers, handler_threads);
-        let mut pool = Pool::new(&settings, factory, clock, Box::new(move || waking.wake()));
-        pool.show_maintenance(Arc::clone(&maintenance));
-        let reload_state = ReloadState {
-            listen,
-            queues: pool.control(),
-            writers,
-            handler_threads,
-            customs: Arc::clone(&handlers.commands),
-            maintenance,
-        };
         let closing = Arc::clone(&control);
         let disconnector = Arc::new(Disconnector::new(move || closing.wake()));
-        let clients = ClientFactory { run: 0, disconnector };
-        let app = App::new(app_settings(&config), handlers, clients, Box::new(SystemRandom), health);
-        let settings = reload_state.reactor_settings(&config);
+        let factory = ReactorFactory {
+            config,
+            listen,
+            handlers,
+            clients: ClientFactory { run: 0, disconnector },
+            handler_threads,
+            store,
+            health,
+            maintenance,
+            clock,
+            control,
+            watchdog: None,
+        };
+        let (reactor, queues) = factory.make(net);
+        let settings = factory.reactor_settings();
         // The last listener, the socket in the state directory, is private to its owner.
         let policies = settings.listeners.iter().map(|listener| listener.policy);
         let others = addresses.iter().zip(policies).take(addresses.len() - 1);
         Ok(Server {
             open_listeners_warning: describe_open_listeners(others),
             addresses,
-            serving: Serving {
-                reactor: Reactor::new(net, pool, clock, app, settings),
-                reload_state,
-                files: (sockets, state_dir),
-                opener: None,
-            },
-            control,
+            serving: Serving { reactor, queues, factory, files: (sockets, state_dir), opener: None },
             descriptor,
             is_store_open: Arc::new(AtomicBool::new(unopened.is_none())),
             unopened,

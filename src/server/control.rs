@@ -1,7 +1,7 @@
 //! Control requests from other threads to the reactor: at most one of each kind is pending.
 
 use std::io;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ struct Shared {
 #[derive(Default)]
 pub(super) struct ControlRequests {
     pub(super) stop: Option<Duration>,
+    pub(super) restart: Option<Duration>,
     pub(super) reload: Option<Box<Config>>,
     pub(super) wants_statistics: bool,
     /// The threads that wait for the counters.
@@ -35,6 +36,8 @@ pub(super) struct ControlRequests {
     pub(super) failure: Option<StartError>,
     /// The threads that wait until a reload is applied.
     reload_waiters: Vec<Sender<()>>,
+    /// The threads that wait for the end of a restart. They see it dropped where the server stops instead.
+    pub(super) restart_waiters: Vec<Sender<()>>,
 }
 
 impl ReactorControl {
@@ -64,6 +67,25 @@ impl ReactorControl {
         // Withdraw settings that were not taken: a reload that was reported as failed must not take effect later.
         // Settings that were taken are being applied and will take effect.
         is_applied.recv_timeout(wait_max).is_ok() || self.lock().requests.reload.take().is_none()
+    }
+
+    /// Requests a restart with this grace period and waits at most `wait_max` until it is complete.
+    pub(super) fn restart(&self, grace: Duration, wait_max: Duration) -> io::Result<()> {
+        let (waiter, restarted) = channel();
+        let mut shared = self.lock();
+        if shared.last.is_some() {
+            return Err(io::Error::other("the server has ended"));
+        }
+        shared.requests.restart = Some(grace);
+        shared.requests.restart_waiters.push(waiter);
+        drop(shared);
+        self.wake();
+        restarted.recv_timeout(wait_max).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                io::Error::new(io::ErrorKind::TimedOut, "the server has not restarted in time")
+            }
+            RecvTimeoutError::Disconnected => io::Error::other("the server stops instead of restarting"),
+        })
     }
 
     /// Returns the counters, the last ones after the end. An error means that the reactor's thread does not give them

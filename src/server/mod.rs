@@ -5,6 +5,7 @@ mod builder;
 mod control;
 mod handler_set;
 mod open_listeners;
+mod reactor_factory;
 mod reload;
 mod running;
 mod server_loop;

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::control::ReactorControl;
+use super::reactor_factory::Watchdog;
 use super::server_loop::{ServerLoop, Serving, data_loss};
 use super::start_error::StartError;
 use super::store_opener::open_in_background;
@@ -23,7 +24,6 @@ pub struct Server {
     pub(super) addresses: Vec<ListenAddress>,
     pub(super) open_listeners_warning: Option<String>,
     pub(super) serving: Serving,
-    pub(super) control: Arc<ReactorControl>,
     /// A duplicate of the poll's.
     pub(super) descriptor: OwnedFd,
     pub(super) is_store_open: Arc<AtomicBool>,
@@ -60,7 +60,9 @@ impl Server {
     /// Has `beat`, which must not block, called every `interval` while the server is healthy: the reactor and the
     /// workers make progress.
     pub fn set_watchdog(&mut self, interval: Duration, beat: impl FnMut() + Send + 'static) {
-        self.serving.reactor.set_watchdog(interval, Box::new(beat));
+        let watchdog = Watchdog::new(interval, beat);
+        watchdog.attach(&mut self.serving.reactor);
+        self.serving.factory.watchdog = Some(watchdog);
     }
 
     /// Has `notify` called when the store is open, if it is not open yet.
@@ -80,7 +82,7 @@ impl Server {
 
     /// A handle that stops the server.
     pub fn stop_handle(&self) -> StopHandle {
-        StopHandle { control: Arc::clone(&self.control) }
+        StopHandle { control: Arc::clone(&self.serving.factory.control) }
     }
 
     /// Serves on this thread until a [`StopHandle`] stops the server or an error ends it, as [`Running::join`] does.
@@ -90,8 +92,9 @@ impl Server {
 
     /// Starts serving on a thread of its own.
     pub fn start(self) -> io::Result<Running> {
-        let (control, is_store_open) = (Arc::clone(&self.control), Arc::clone(&self.is_store_open));
-        let maintenance = Arc::clone(&self.serving.reload_state.maintenance);
+        let factory = &self.serving.factory;
+        let (control, maintenance) = (Arc::clone(&factory.control), Arc::clone(&factory.maintenance));
+        let is_store_open = Arc::clone(&self.is_store_open);
         let (ended, ends) = UnixStream::pair()?;
         let server_loop = self.into_loop();
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
@@ -104,22 +107,23 @@ impl Server {
 
     /// The server as part of a loop of the host program. Nothing is served before its first turn.
     pub fn into_loop(mut self) -> ServerLoop {
+        let control = Arc::clone(&self.serving.factory.control);
         if let Some((factory, store)) = self.unopened {
-            let (control, is_open) = (Arc::clone(&self.control), self.is_store_open);
+            let (failing, is_open) = (Arc::clone(&control), self.is_store_open);
             let opener = open_in_background(factory, move |opened| match opened {
                 Ok(()) => {
                     is_open.store(true, Ordering::Release);
                     log::info!("the store {store} is open");
                     (self.on_store_open)();
                 }
-                Err(error) => control.fail(StartError::of_store(&store, &error)),
+                Err(error) => failing.fail(StartError::of_store(&store, &error)),
             });
             match opener {
                 Ok(opener) => self.serving.opener = Some(opener),
-                Err(error) => self.control.fail(StartError::of_system(format!("no thread: {error}"))),
+                Err(error) => control.fail(StartError::of_system(format!("no thread: {error}"))),
             }
         }
-        ServerLoop::new(self.serving, self.control, self.descriptor)
+        ServerLoop::new(self.serving, control, self.descriptor)
     }
 }
 
@@ -147,6 +151,35 @@ impl Running {
     /// A handle that stops the server.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle { control: Arc::clone(&self.control) }
+    }
+
+    /// Stops the server as [`Running::stop`] does and starts it again, with new workers, sessions, counters and uptime, on
+    /// the same thread. It keeps the listeners, where new connections wait meanwhile, the state directory, the store
+    /// (`memory:` keeps its VMs) and points not written yet. The settings are those of the last [`Running::reload`], also
+    /// the numbers of workers and the cost of passwords, which a reload does not change by itself. All handles stay valid.
+    /// A worker that hangs is left behind.
+    ///
+    /// Returns when the server is started again. An error means that it stops or has ended: a stop during a restart wins;
+    /// or that it is not back within two seconds more than `grace` ([`io::ErrorKind::TimedOut`]), and may be later.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = std::env::temp_dir().join(format!("vmherd-restart-{}", std::process::id()));
+    /// # let config = vmherd::Config::default().state_dir(&directory).store("memory:".parse()?);
+    /// # let config = config.listen("tcp://127.0.0.1:0".parse()?);
+    /// let mut changed = config.clone();
+    /// let running = vmherd::Server::bind(config)?.start()?;
+    /// changed.auth_workers = 1;
+    /// assert!(running.reload(changed));
+    /// running.restart(Duration::from_secs(5))?;
+    /// # running.stop(Duration::from_secs(5))?;
+    /// # std::fs::remove_dir_all(directory)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn restart(&self, grace: Duration) -> io::Result<()> {
+        self.control.restart(grace, grace.max(limits::STOP_RESERVE) + limits::CONTROL_WAIT)
     }
 
     /// The state of the server and its counters; after its end, the last ones. An error means that the server does not

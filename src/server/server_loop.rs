@@ -1,6 +1,7 @@
 //! The loop of a server: its reactor, the requests of other threads, and the end.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -8,11 +9,11 @@ use std::time::Duration;
 
 use super::bind::{SocketFile, StateDir};
 use super::control::ReactorControl;
-use super::reload::{ReloadState, ServerReactor};
+use super::reactor_factory::{ReactorFactory, ServerReactor};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits;
 use crate::model::Statistics;
-use crate::worker::Maintenance;
+use crate::worker::{Maintenance, PoolControl};
 
 /// A server that runs in a loop of the host program, on the thread that calls [`ServerLoop::turn`].
 ///
@@ -47,8 +48,7 @@ pub struct ServerLoop {
     serving: Option<Serving>,
     control: Arc<ReactorControl>,
     clock: SystemClock,
-    /// When a stop must be complete; `None`: not stopped.
-    deadline: Option<Instant>,
+    phase: Phase,
     descriptor: OwnedFd,
 }
 
@@ -61,10 +61,20 @@ pub enum LoopState {
     Ended,
 }
 
+enum Phase {
+    Serving,
+    /// Draining for a restart that these threads wait for.
+    Restarting(Vec<Sender<()>>),
+    /// Draining for a stop that must be complete then.
+    Stopping(Instant),
+}
+
 /// What a server holds until its end.
 pub(super) struct Serving {
     pub(super) reactor: ServerReactor,
-    pub(super) reload_state: ReloadState,
+    /// Of the reactor's pool.
+    pub(super) queues: Arc<PoolControl>,
+    pub(super) factory: ReactorFactory,
     /// Files that exist while the server runs, in the order of their removal: the lock is last.
     pub(super) files: (Vec<SocketFile>, StateDir),
     /// Dropping it ends the attempts to open the store.
@@ -73,7 +83,8 @@ pub(super) struct Serving {
 
 impl ServerLoop {
     pub(super) fn new(serving: Serving, control: Arc<ReactorControl>, descriptor: OwnedFd) -> ServerLoop {
-        ServerLoop { serving: Some(serving), control, clock: SystemClock::new(), deadline: None, descriptor }
+        let (serving, clock) = (Some(serving), SystemClock::new());
+        ServerLoop { serving, control, clock, phase: Phase::Serving, descriptor }
     }
 
     /// Waits for events, at most `wait_max` (`None`: as long as there is nothing to do), then does a bounded amount of
@@ -96,6 +107,11 @@ impl ServerLoop {
         self.serving.as_mut()?.reactor.wait_time()
     }
 
+    /// Has the coming turns restart the server, as [`Running::restart`](crate::Running::restart) does.
+    pub fn restart(&mut self, grace: Duration) {
+        self.control.request(|requests| requests.restart = Some(grace));
+    }
+
     /// Runs until the end.
     pub(super) fn run(mut self) -> io::Result<()> {
         while self.turn(None)? == LoopState::Running {}
@@ -104,12 +120,12 @@ impl ServerLoop {
 
     /// Carries out pending requests of other threads. An error ends the server.
     fn apply_requests(&mut self) -> io::Result<LoopState> {
-        let Some(Serving { reactor, reload_state, .. }) = &mut self.serving else {
+        let Some(Serving { reactor, queues, factory, .. }) = &mut self.serving else {
             return Ok(LoopState::Ended);
         };
-        let requests = self.control.take();
-        if let Some(config) = &requests.reload {
-            reload_state.apply(config, reactor);
+        let mut requests = self.control.take();
+        if let Some(config) = requests.reload.take() {
+            factory.reload(*config, reactor, queues);
             requests.mark_reloaded();
         }
         requests.give_statistics(|| reactor.statistics());
@@ -119,32 +135,65 @@ impl ServerLoop {
         if let Some(failure) = requests.failure {
             return Err(io::Error::other(failure));
         }
-        if let Some(grace) = requests.stop {
-            self.deadline = Some(self.clock.now() + grace);
-            reactor.begin_stop(grace.saturating_sub(limits::STOP_RESERVE));
+        let connections_grace = |grace: Duration| grace.saturating_sub(limits::STOP_RESERVE);
+        match (requests.stop, requests.restart, &mut self.phase) {
+            (Some(grace), _, phase) => {
+                // Waiters of a restart are dropped.
+                *phase = Phase::Stopping(self.clock.now() + grace);
+                reactor.begin_stop(connections_grace(grace));
+            }
+            (None, Some(grace), phase @ Phase::Serving) => {
+                *phase = Phase::Restarting(requests.restart_waiters);
+                reactor.begin_drain(connections_grace(grace));
+            }
+            (None, Some(_), Phase::Restarting(waiters)) => waiters.append(&mut requests.restart_waiters),
+            _ => {}
         }
-        Ok(if reactor.is_finished() { LoopState::Ended } else { LoopState::Running })
+        match (reactor.is_finished(), &self.phase) {
+            (true, Phase::Restarting(_)) => self.start_again(),
+            (true, _) => return Ok(LoopState::Ended),
+            (false, _) => {}
+        }
+        Ok(LoopState::Running)
+    }
+
+    /// Replaces the reactor, which is drained, and its workers.
+    fn start_again(&mut self) {
+        let Some(Serving { reactor, queues, mut factory, files, opener }) = self.serving.take() else {
+            return;
+        };
+        let net = reactor.into_net();
+        queues.shut_down(limits::WORKER_SHUTDOWN_WAIT);
+        let (reactor, queues) = factory.make_next(net);
+        self.serving = Some(Serving { reactor, queues, factory, files, opener });
+        if let Phase::Restarting(waiters) = mem::replace(&mut self.phase, Phase::Serving) {
+            for waiter in waiters {
+                // An error means that the thread no longer waits.
+                let _ = waiter.send(());
+            }
+        }
     }
 
     /// Closes all connections, ends the workers, writes the last points and removes the files, in this order. `served`
     /// is how the loop has ended.
     fn end(&mut self, served: io::Result<()>) -> io::Result<()> {
-        let Some(Serving { mut reactor, reload_state, files, opener }) = self.serving.take() else {
+        let Some(Serving { mut reactor, queues, factory, files, opener }) = self.serving.take() else {
             return served;
         };
         let last = Statistics { is_running: false, ..reactor.statistics() };
         drop((opener, reactor));
         self.control.end(last);
-        let mut left = |reserve: Duration| {
-            self.deadline.map(|deadline| (deadline - self.clock.now()).saturating_sub(reserve))
+        let mut left = |reserve: Duration| match self.phase {
+            Phase::Stopping(deadline) => Some((deadline - self.clock.now()).saturating_sub(reserve)),
+            _ => None,
         };
         // Waiting points are written meanwhile; after this no new ones arrive.
         let workers = left(limits::STOP_RESERVE - limits::WORKER_SHUTDOWN_WAIT).unwrap_or_default();
-        reload_state.queues.shut_down(workers.max(limits::WORKER_SHUTDOWN_WAIT));
+        queues.shut_down(workers.max(limits::WORKER_SHUTDOWN_WAIT));
         // After a failure they get the same time as after a stop.
         let last_points = left(limits::WORKER_SHUTDOWN_WAIT).unwrap_or(limits::STOP_GRACE);
-        let lost = reload_state.maintenance.shut_down(last_points.max(limits::WRITE_BEHIND_STOP_MIN));
-        drop(reload_state);
+        let lost = factory.maintenance.shut_down(last_points.max(limits::WRITE_BEHIND_STOP_MIN));
+        drop((queues, factory));
         drop(files);
         match (lost, served) {
             (0, served) => served,

@@ -121,6 +121,11 @@ impl Maintenance {
         self.buffer.as_ref().map_or(0, |buffer| buffer.unwritten())
     }
 
+    /// Counts removed points anew.
+    pub fn reset_statistics(&self) {
+        self.shared.removed.store(0, Ordering::Relaxed);
+    }
+
     /// Statistics: name and value.
     pub fn statistics(&self) -> [(&'static str, u64); 3] {
         [

@@ -5,6 +5,7 @@ mod common;
 
 mod handlers;
 mod host_loop;
+mod restarting;
 mod starting;
 mod stopping;
 
