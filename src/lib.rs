@@ -179,7 +179,7 @@ pub use config::{
     Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts, bounds,
 };
 pub use config::{is_plain_name, may_hold_password, redact};
-pub use embed::{Client, ClientId, HandlerRequest, RequestHandler, Responder};
+pub use embed::{Client, ClientId, Event, EventKind, HandlerRequest, RequestHandler, Responder};
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{DiskId, VmId};
 pub use log_limiter::LOG_LINES_DROPPED;

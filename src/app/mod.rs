@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
-use crate::embed::{ClientFactory, HandlerFailure, Handlers};
+use crate::embed::{Client, ClientKey, Embedding, EventQueue, GateCall, HandlerFailure};
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::{Caller, CommandName, CustomCommands, Failure, Principal, Request};
@@ -61,17 +61,15 @@ pub struct App {
     clock_lead: Duration,
     points: PointCounters,
     audit: Audit,
-    handlers: Handlers,
-    clients: ClientFactory,
+    embedding: Embedding,
     logins: LoginLimiter,
 }
 
 impl App {
-    /// An app without connections. `clients` makes the clients that handlers see; `health` is the store's.
+    /// An app without connections. `health` is the store's.
     pub fn new(
         settings: Settings,
-        handlers: Handlers,
-        clients: ClientFactory,
+        embedding: Embedding,
         random: Box<dyn token::Random>,
         health: Arc<WriteHealth>,
     ) -> App {
@@ -86,9 +84,8 @@ impl App {
             health,
             clock_lead: Duration::ZERO,
             points: PointCounters::default(),
-            audit: Audit::new(Arc::clone(&handlers.commands)),
-            handlers,
-            clients,
+            audit: Audit::new(Arc::clone(&embedding.handlers.commands)),
+            embedding,
         }
     }
 
@@ -108,12 +105,29 @@ impl App {
 
     /// The commands and verbs of the embedding program.
     pub fn customs(&self) -> &Arc<CustomCommands> {
-        &self.handlers.commands
+        &self.embedding.handlers.commands
+    }
+
+    /// The events for the embedding program.
+    pub fn events(&self) -> &Arc<EventQueue> {
+        &self.embedding.events
     }
 
     /// The connections that the embedding program wants to close.
     pub fn take_disconnected(&self) -> impl Iterator<Item = ConnId> + use<> {
-        self.clients.take_disconnected()
+        self.embedding.clients.take_disconnected()
+    }
+
+    /// The question to the gate about `conn`; `None` if there is no gate.
+    pub fn gate_call(&self, conn: ConnId) -> Option<GateCall> {
+        let client = Client::new(self.client_key(conn)?, Arc::clone(&self.embedding.clients.disconnector));
+        self.embedding.gate.as_ref().map(|gate| gate.call(client))
+    }
+
+    /// The key of the client of `conn`, for events; `None` if it is not open.
+    pub fn client_key(&self, conn: ConnId) -> Option<ClientKey> {
+        let principal = self.presence.rights(conn, &Caller::default()).principal;
+        Some(self.embedding.clients.key(conn, self.presence.peer(conn)?, principal))
     }
 
     /// Replaces the settings; issued tokens keep their lifetime.
@@ -191,7 +205,7 @@ impl App {
         let context = match &stage {
             Stage::Token(TokenStage { request, .. }) => AuditContext::of(request),
             stage => {
-                let dialect = self.handlers.commands.dialect(command);
+                let dialect = self.embedding.handlers.commands.dialect(command);
                 AuditContext::new(command, dialect, stage.info().subject())
             }
         };
@@ -238,7 +252,7 @@ impl App {
     /// The permission of a request, and the identity that it depends on.
     fn permission(&self, conn: ConnId, command: CommandName, caller: &Caller) -> (Permission, Principal) {
         let rights = self.presence.rights(conn, caller);
-        (access::permission(self.handlers.commands.access(command), &rights), rights.principal)
+        (access::permission(self.embedding.handlers.commands.access(command), &rights), rights.principal)
     }
 }
 

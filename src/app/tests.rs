@@ -33,13 +33,7 @@ impl Bed {
             logins: LoginLimits { failures: None, delay_max: None },
             conversion_delay: Duration::ZERO..=Duration::ZERO,
         };
-        let mut app = App::new(
-            settings,
-            Handlers::default(),
-            ClientFactory::default(),
-            Box::new(token::SystemRandom),
-            Arc::default(),
-        );
+        let mut app = App::new(settings, Embedding::default(), Box::new(token::SystemRandom), Arc::default());
         let policy = ListenerPolicy {
             open_registration: true,
             anonymous_access,

@@ -12,6 +12,8 @@ pub(crate) struct Counters {
     pub connections_open: u64,
     /// Connections accepted.
     pub connections_accepted: u64,
+    /// Connections that the gate of the embedding program refused.
+    pub connections_denied: u64,
     /// Silent or idle connections that were closed to make room for new ones.
     pub connections_evicted: u64,
     /// Connections closed because they held the most memory while the memory limit was exceeded.

@@ -4,9 +4,10 @@ use super::in_flight::Owner;
 use super::timers::Timer;
 use super::{Client, Dispatcher};
 use crate::embed::HandlerFailure;
+use crate::ids::ConnId;
 use crate::model::{Answer, Failure};
 use crate::work::{Lane, WorkError, WorkResult};
-use crate::worker::{Abandoned, JobKey, Jobs};
+use crate::worker::{Abandoned, Completion, JobKey, Jobs};
 
 impl<J: Jobs> Dispatcher<J> {
     /// Handles the deadline of a job: answers its request with an error, unless the job is a page that may wait
@@ -26,13 +27,13 @@ impl<J: Jobs> Dispatcher<J> {
             }
             Abandoned::Running(run) => {
                 self.counters.jobs_given_up += 1;
-                // A store or a handler may never answer, so its lane gets another thread. Hashing always ends, and a
+                // A store, a handler or a gate may never answer, so its lane gets another thread. Hashing always ends, and a
                 // second thread would exceed the memory limit of the lane.
-                if matches!(in_flight.lane, Lane::Read | Lane::Write | Lane::Handler) {
+                if !matches!(in_flight.lane, Lane::Auth | Lane::Compute) {
                     self.jobs.replace_worker(in_flight.lane, run);
                 }
                 match in_flight.lane {
-                    Lane::Auth | Lane::Compute => Failure::Busy,
+                    Lane::Auth | Lane::Compute | Lane::Gate => Failure::Busy,
                     Lane::Read => Failure::StoreUnavailable,
                     Lane::Write | Lane::Handler => Failure::OutcomeUnknown,
                 }
@@ -42,24 +43,33 @@ impl<J: Jobs> Dispatcher<J> {
             Owner::App { command, .. } => {
                 self.answer(key.request_key.seq, command, Answer::Failed(failure), client);
             }
+            Owner::Gate => self.settle_admission(client.conn, false),
             Owner::Session => client.session.decoded(key.request_key.seq, Err(failure.into())),
         }
     }
 
     /// Counts a result that arrived after its request was answered or its connection was closed.
-    pub(crate) fn drop_late(&mut self, result: &Result<WorkResult, WorkError>) {
+    pub(crate) fn drop_late(&mut self, completion: Completion) {
+        let Completion { key, result } = completion;
+        let conn = key.request_key.conn;
         self.counters.results_late += 1;
-        if let Some(error) = error_detail(result) {
-            self.record_runtime_error(&error);
+        if let Some(error) = error_detail(&result) {
+            self.record_runtime_error(conn, HANDLER_THREAD, error);
         }
     }
 
-    /// Counts and logs an error of the server or of a handler.
-    pub(super) fn record_runtime_error(&mut self, error: &str) {
+    /// Counts, logs and reports an error on `thread`, for a request of `conn`.
+    pub(super) fn record_runtime_error(&mut self, conn: ConnId, thread: &'static str, error: String) {
         self.counters.runtime_errors += 1;
         log::error!("{error}");
+        self.emit_error(conn, thread, error);
     }
 }
+
+/// The threads of handlers, of the gate, and of the reactor.
+pub(super) const HANDLER_THREAD: &str = "vmherd-handler";
+pub(super) const GATE_THREAD: &str = "vmherd-gate";
+pub(super) const REACTOR_THREAD: &str = "vmherd-reactor";
 
 /// The cause of an internal error, for the log; `None` if the result is none.
 pub(super) fn error_detail(result: &Result<WorkResult, WorkError>) -> Option<String> {

@@ -28,6 +28,8 @@ pub(crate) enum Owner {
     App { command: CommandName, stage: Stage },
     /// The session, which waits for a decoded message.
     Session,
+    /// The gate, which admits the connection or not.
+    Gate,
 }
 
 /// A request that waits for a job.
@@ -88,7 +90,7 @@ impl Owner {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Owner::App { stage, .. } => stage.info().weight(),
-            Owner::Session => 0,
+            Owner::Session | Owner::Gate => 0,
         }
     }
 }
@@ -98,7 +100,7 @@ impl Owner {
 pub(crate) fn time_left(lane: Lane, store_time: Duration, login_delay: Duration) -> Duration {
     match lane {
         Lane::Auth => lane_deadline(lane).saturating_sub(login_delay),
-        Lane::Compute | Lane::Handler => lane_deadline(lane),
+        Lane::Compute | Lane::Handler | Lane::Gate => lane_deadline(lane),
         Lane::Read | Lane::Write => {
             lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
         }
@@ -111,6 +113,7 @@ pub(crate) fn lane_deadline(lane: Lane) -> Duration {
         Lane::Auth => limits::AUTH_DEADLINE,
         Lane::Compute => limits::COMPUTE_DEADLINE,
         Lane::Handler => limits::HANDLER_DEADLINE,
+        Lane::Gate => limits::GATE_DEADLINE,
         Lane::Read | Lane::Write => limits::STORE_DEADLINE,
     }
 }

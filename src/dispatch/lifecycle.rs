@@ -10,9 +10,10 @@ use super::{Dispatcher, Effect, Now};
 use crate::app;
 use crate::app::presence::ListenerPolicy;
 use crate::clock::{HttpDate, Instant};
+use crate::embed::{EventDetail, EventKind};
 use crate::ids::ConnId;
 use crate::limits;
-use crate::model::{Denial, Peer};
+use crate::model::{Denial, Failure, Peer};
 use crate::session::Session;
 use crate::worker::{Completion, Jobs};
 
@@ -34,6 +35,7 @@ impl<J: Jobs> Dispatcher<J> {
         self.counters.connections_accepted += 1;
         self.counters.connections_open += 1;
         self.app.presence_mut().open(conn, peer, policy, own_uid);
+        self.emit(EventKind::Connection, conn, || EventDetail::None);
     }
 
     /// Replaces the policy of a connection's listener.
@@ -41,8 +43,11 @@ impl<J: Jobs> Dispatcher<J> {
         self.app.presence_mut().set_policy(conn, policy);
     }
 
-    /// Notes that a connection was closed. Its open requests are cancelled one by one.
-    pub(crate) fn closed(&mut self, conn: ConnId, session: &Session) {
+    /// Notes that a connection was closed, whose client was admitted or not. Its open requests are cancelled one by one.
+    pub(crate) fn closed(&mut self, conn: ConnId, session: &Session, was_admitted: bool) {
+        if was_admitted {
+            self.emit(EventKind::ClientClosed, conn, || EventDetail::None);
+        }
         let (requests, bytes) = session.delayed();
         self.forget_delayed(requests, bytes);
         self.app.presence_mut().close(conn);
@@ -129,7 +134,16 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// Counts and logs messages that a session answered with an error itself.
-    pub(crate) fn refused(&mut self, conn: ConnId, refused: u16, denials: Vec<Denial>) {
+    ///
+    /// `failures`: their errors, if [`Dispatcher::wants_refusals`].
+    pub(crate) fn refused(
+        &mut self,
+        conn: ConnId,
+        refused: u16,
+        denials: Vec<Denial>,
+        failures: Vec<Failure>,
+    ) {
+        self.report_refusals(conn, failures);
         self.counters.requests_refused += u64::from(refused);
         #[cfg(feature = "internals")]
         self.trace(super::trace::TraceEvent::Refused(conn, u32::from(refused)));

@@ -6,6 +6,7 @@
 mod counters;
 mod delayed_conversions;
 mod delayed_logins;
+mod events;
 mod failed_jobs;
 mod in_flight;
 mod lifecycle;
@@ -24,6 +25,7 @@ use crate::app::App;
 use crate::app::commands::{Next, Stage};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
+use crate::embed::{EventDetail, EventKind};
 use crate::ids::{ConnId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
@@ -34,7 +36,8 @@ use crate::worker::{Account, Accounts, Completion, Job, JobKey, JobState, Jobs, 
 use counters::Counters;
 use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingLogin};
-use failed_jobs::error_detail;
+use events::EventOutbox;
+use failed_jobs::{GATE_THREAD, HANDLER_THREAD, REACTOR_THREAD, error_detail};
 use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use password_checks::{Check, PasswordChecks};
 use timers::{Timer, Timers};
@@ -55,6 +58,7 @@ pub(crate) struct Dispatcher<J> {
     delayed_logins: BTreeMap<RequestKey, DelayedLogin>,
     delayed: Delayed,
     outbox: Vec<Effect>,
+    events: EventOutbox,
     /// The weight of all jobs in flight, in points.
     weight: usize,
     next_job: u64,
@@ -87,6 +91,10 @@ pub(crate) enum Effect {
     WithdrawCheck(RequestKey),
     /// The server stops: [`Dispatcher::refuse_login`].
     RefuseLogin(RequestKey),
+    /// The gate admits a connection: it is read from now on.
+    Admit(ConnId),
+    /// The gate refuses a connection: it is closed.
+    Deny(ConnId),
 }
 
 /// The queued and running jobs of one connection.
@@ -132,6 +140,7 @@ impl<J: Jobs> Dispatcher<J> {
     ) -> Dispatcher<J> {
         Dispatcher {
             counters: Counters::new(app.customs()),
+            events: EventOutbox::new(Arc::clone(app.events())),
             app,
             jobs,
             timers: Timers::default(),
@@ -169,6 +178,10 @@ impl<J: Jobs> Dispatcher<J> {
     pub(crate) fn begin(&mut self, seq: RequestSeq, request: Box<Request>, client: &mut Client<'_>) {
         let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
+        match &request.command {
+            Ok(_) => self.emit(EventKind::Request, client.conn, || EventDetail::Command(command)),
+            Err(failure) => self.emit_malformed(client.conn, failure),
+        }
         #[cfg(feature = "internals")]
         self.trace(trace::TraceEvent::Begun(client.conn));
         let open = self.in_flight.len() + self.delayed_logins.len() + self.delayed.requests;
@@ -209,7 +222,7 @@ impl<J: Jobs> Dispatcher<J> {
         let Completion { key, result } = completion;
         let request_key = key.request_key;
         let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(key, client) else {
-            return self.drop_late(&result);
+            return self.drop_late(Completion { key, result });
         };
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += client.now.instant - submitted;
@@ -219,6 +232,14 @@ impl<J: Jobs> Dispatcher<J> {
         }
         let (command, stage) = match owner {
             Owner::App { command, stage } => (command, stage),
+            Owner::Gate => {
+                let is_admitted = matches!(result, Ok(WorkResult::Admission(true)));
+                if let Err(WorkError::Internal) = result {
+                    let error = "the gate panicked".to_string();
+                    self.record_runtime_error(client.conn, GATE_THREAD, error);
+                }
+                return self.settle_admission(client.conn, is_admitted);
+            }
             Owner::Session => {
                 let decoded = match result {
                     Ok(WorkResult::Decoded(decoded)) => decoded,
@@ -399,8 +420,10 @@ impl<J: Jobs> Dispatcher<J> {
         self.counters.count_outcome(command, failure);
         let error_detail = self.error_detail.take();
         if let Some(Failure::Internal) = failure {
-            let error = error_detail.as_deref().unwrap_or("see the log");
-            self.record_runtime_error(&format!("{}: {error}", self.app.customs().name(command)));
+            let thread = if error_detail.is_some() { HANDLER_THREAD } else { REACTOR_THREAD };
+            let error = error_detail.as_deref().unwrap_or("internal error");
+            let error = format!("{}: {error}", self.app.customs().name(command));
+            self.record_runtime_error(client.conn, thread, error);
         }
         let was_cut = client.session.has_broken_off();
         client.session.complete(seq, &answer, client.output, &self.date);

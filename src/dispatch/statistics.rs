@@ -13,6 +13,8 @@ impl<J: Jobs> Dispatcher<J> {
     /// The state of the server, which runs, and all counters.
     pub(crate) fn statistics(&self, now: Instant) -> Statistics {
         let counters = &self.counters;
+        let [events_lost, callbacks_failed] = self.events.counters();
+        let runtime_errors = counters.runtime_errors + callbacks_failed;
         let store_errors = self.app.store_errors();
         let points = self.app.points_counted();
         let logins = self.app.logins().counters();
@@ -22,6 +24,7 @@ impl<J: Jobs> Dispatcher<J> {
             ("connections_open", counters.connections_open),
             ("connections_authenticated", self.app.presence().authenticated_count() as u64),
             ("connections_accepted", counters.connections_accepted),
+            ("connections_denied", counters.connections_denied),
             ("connections_evicted", counters.connections_evicted),
             ("connections_refused", counters.connections_refused),
             ("connections_timed_out", counters.connections_timed_out),
@@ -52,7 +55,8 @@ impl<J: Jobs> Dispatcher<J> {
             ("store_errors_busy", store_errors.busy),
             ("store_errors_unavailable", store_errors.unavailable),
             ("store_errors_outcome_unknown", store_errors.outcome_unknown),
-            ("runtime_errors", counters.runtime_errors),
+            ("runtime_errors", runtime_errors),
+            ("events_lost", events_lost),
         ]);
         values.extend(self.jobs.statistics());
         values.push(("log_lines_dropped", LOG_LINES_DROPPED.load(Ordering::Relaxed)));
@@ -62,12 +66,6 @@ impl<J: Jobs> Dispatcher<J> {
             let names = custom.counters.iter().map(|name| Cow::from(name.to_string()));
             values.extend(names.zip(counters.values()));
         }
-        Statistics {
-            is_running: true,
-            runtime_errors: self.counters.runtime_errors,
-            uptime,
-            containers_available: None,
-            counters: values,
-        }
+        Statistics { is_running: true, runtime_errors, uptime, containers_available: None, counters: values }
     }
 }

@@ -19,10 +19,16 @@ pub struct ClientId {
 /// A client of the server: one connection.
 #[derive(Clone)]
 pub struct Client {
+    key: ClientKey,
+    disconnector: Arc<Disconnector>,
+}
+
+/// What identifies a client: as data, cheaper to make than a [`Client`].
+#[derive(Clone, Debug)]
+pub struct ClientKey {
     id: ClientId,
     peer: Peer,
     principal: Principal,
-    disconnector: Arc<Disconnector>,
 }
 
 /// Makes the clients of one run of a server.
@@ -45,8 +51,12 @@ pub struct Disconnector {
 impl ClientFactory {
     /// The client of the connection `conn`, which acts as `principal`.
     pub fn client(&self, conn: ConnId, peer: Peer, principal: Principal) -> Client {
-        let id = ClientId { run: self.run, conn };
-        Client { id, peer, principal, disconnector: Arc::clone(&self.disconnector) }
+        Client::new(self.key(conn, peer, principal), Arc::clone(&self.disconnector))
+    }
+
+    /// The key of that client.
+    pub fn key(&self, conn: ConnId, peer: Peer, principal: Principal) -> ClientKey {
+        ClientKey { id: ClientId { run: self.run, conn }, peer, principal }
     }
 
     /// Takes the connections to close. Those of an earlier run are closed already.
@@ -57,14 +67,19 @@ impl ClientFactory {
 }
 
 impl Client {
+    /// The client of `key`, which `disconnector` can close.
+    pub fn new(key: ClientKey, disconnector: Arc<Disconnector>) -> Client {
+        Client { key, disconnector }
+    }
+
     /// Its id.
     pub fn id(&self) -> ClientId {
-        self.id
+        self.key.id
     }
 
     /// Its address; `None` for a client of a unix socket or of this process.
     pub fn address(&self) -> Option<SocketAddr> {
-        match self.peer {
+        match self.key.peer {
             Peer::Tcp(address, port) => Some((address, port).into()),
             Peer::Unix { .. } => None,
         }
@@ -72,7 +87,7 @@ impl Client {
 
     /// The user that runs the client, for a client of a unix socket.
     pub fn uid(&self) -> Option<u32> {
-        match self.peer {
+        match self.key.peer {
             Peer::Tcp(..) => None,
             Peer::Unix { uid } => uid,
         }
@@ -80,7 +95,7 @@ impl Client {
 
     /// The name of the VM that it has authenticated as.
     pub fn vm(&self) -> Option<&VmName> {
-        match &self.principal {
+        match &self.key.principal {
             Principal::Vm(login) => Some(&login.name),
             Principal::Anonymous | Principal::Operator => None,
         }
@@ -88,13 +103,13 @@ impl Client {
 
     /// Whether it is an operator: root or the server's own user, on the socket in the state directory.
     pub fn is_operator(&self) -> bool {
-        self.principal == Principal::Operator
+        self.key.principal == Principal::Operator
     }
 
     /// Closes its connection soon, without waiting; requests that are not answered yet are cancelled. Does nothing if
     /// the client has left.
     pub fn close(&self) {
-        self.disconnector.close(self.id);
+        self.disconnector.close(self.key.id);
     }
 }
 
@@ -106,7 +121,7 @@ impl fmt::Display for ClientId {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Client { id, peer, principal, .. } = self;
+        let ClientKey { id, peer, principal } = &self.key;
         f.debug_struct("Client").field("id", id).field("peer", peer).field("principal", principal).finish()
     }
 }

@@ -1,7 +1,30 @@
 //! What an embedding program gives to a server, and what it receives from it: handlers of requests, and clients.
 
 mod client;
+mod event;
+mod event_queue;
+mod gate;
 mod handler;
 
-pub use client::{Client, ClientFactory, ClientId, Disconnector};
-pub use handler::{HandlerCall, HandlerFailure, HandlerRequest, Handlers, RequestHandler, Responder};
+pub use client::{Client, ClientFactory, ClientId, ClientKey, Disconnector};
+pub use event::{Event, EventDetail, EventKind, EventKinds, QueuedEvent};
+pub use event_queue::EventQueue;
+pub use gate::{Gate, GateCall};
+pub use handler::{
+    HandlerCall, HandlerFailure, HandlerRequest, Handlers, RequestHandler, Responder, panic_message,
+};
+
+use std::sync::Arc;
+
+/// All that the embedding program gives to one run of a server.
+#[derive(Clone, Default)]
+pub struct Embedding {
+    /// The handlers of its commands and verbs.
+    pub handlers: Handlers,
+    /// Makes the clients that it sees.
+    pub clients: ClientFactory,
+    /// The events for its callbacks.
+    pub events: Arc<EventQueue>,
+    /// Admits connections; `None` admits all.
+    pub gate: Option<Gate>,
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::connections::CONNECTIONS_MAX;
+
 /// Added commands and verbs of one server: each request for an unknown command looks at all of them.
 pub const CUSTOM_COMMANDS_MAX: usize = 256;
 /// Bytes of the name of an added command or verb.
@@ -16,5 +18,22 @@ pub const HANDLER_QUEUE: usize = 1024;
 pub const HANDLER_DEADLINE: Duration = Duration::from_secs(30);
 /// Characters of the message of a panic that are kept.
 pub const PANIC_MESSAGE_CHARS_MAX: usize = 1024;
+/// Events queued for the callbacks: the end of every connection, twice. Four megabytes when full.
+pub const EVENTS_QUEUED_MAX: usize = 2 * CONNECTIONS_MAX;
+/// How often the thread of the callbacks looks for events while some arrive: a client does not notice the delay, and the
+/// reactor has no system call to make for each event.
+pub const EVENTS_PAUSE: Duration = Duration::from_millis(1);
+/// How often it looks in vain before it waits for a notification.
+pub const EVENTS_PAUSES: usize = 50;
+/// Events that the thread of the callbacks keeps memory for.
+pub const EVENTS_CAPACITY_KEPT: usize = 1024;
+/// Minimum time that a stop waits for callbacks when requests used up the whole grace period.
+pub const CALLBACKS_STOP_MIN: Duration = Duration::from_millis(100);
+/// The time that the gate has for one client. After it the client is refused.
+pub const GATE_DEADLINE: Duration = Duration::from_secs(5);
+/// Clients queued for the gate; one more is refused. As many as a gate of a few milliseconds decides in its time.
+pub const GATE_QUEUE: usize = 1024;
+/// Threads that run the gate.
+pub const GATE_THREADS: usize = 1;
 /// Bytes of a handler's answer: as many as a request may have.
 pub const HANDLER_RESPONSE_BYTES_MAX: usize = 1 << 20;

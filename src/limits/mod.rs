@@ -36,7 +36,8 @@ const _: () = assert!(LOGIN_DELAY_LIMIT.as_secs() < LOGIN_FAILURE_FORGOTTEN.as_s
 const _: () = assert!(ARGON2_LANES <= ARGON2_LANES_MAX);
 const _: () = assert!(STOP_GRACE.as_secs() < 10, "a stop takes ten seconds at most");
 const _: () = assert!(
-    2 * WORKER_SHUTDOWN_WAIT.as_millis() + WRITE_BEHIND_STOP_MIN.as_millis() <= STOP_RESERVE.as_millis()
+    2 * WORKER_SHUTDOWN_WAIT.as_millis() + WRITE_BEHIND_STOP_MIN.as_millis() + CALLBACKS_STOP_MIN.as_millis()
+        <= STOP_RESERVE.as_millis()
 );
 const _: () = assert!(REQUEST_BYTES_MAX + PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);
 const _: () = assert!(2 * PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Grace period from the stop signal until the server has ended: one second less than the ten promised.
 pub const STOP_GRACE: Duration = Duration::from_secs(9);
-/// Part of a grace period that connections do not get: the workers, the last points and then the threads of maintenance
-/// need it, each for at most their own limit.
-pub const STOP_RESERVE: Duration = Duration::from_millis(600);
+/// Part of a grace period that connections do not get: the workers, the last points, the threads of maintenance and the
+/// callbacks need it, each for at most their own limit.
+pub const STOP_RESERVE: Duration = Duration::from_millis(700);
 /// Period over which the audit log counts the lines of each source.
 pub const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 /// Refusals logged per source and period: enough for a program that bans guessers, too few for a guesser to fill the

@@ -32,9 +32,6 @@ pub struct CustomCommand {
 pub struct CustomCommands(Vec<CustomCommand>);
 
 impl CustomCommands {
-    /// No command.
-    pub const NONE: CustomCommands = CustomCommands(Vec::new());
-
     /// Adds a command or a verb. The error is the reason against its name.
     pub fn add(&mut self, kind: CustomKind, name: &str, access: Access) -> Result<CustomId, &'static str> {
         check_name(kind, name)?;

@@ -156,7 +156,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                         self.dispatcher.trace(crate::dispatch::trace::TraceEvent::Evicted(id));
                         self.close(id);
                     }
-                    self.open(socket, peer, listener);
+                    self.open(socket, peer, listener, now);
                 }
                 Err(error) => self.accept_failed(listener, &error, now),
             }
@@ -182,7 +182,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    fn open(&mut self, socket: N::Socket, peer: Peer, listener: usize) {
+    fn open(&mut self, socket: N::Socket, peer: Peer, listener: usize, now: Now) {
         let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16));
         let policy = self.settings.listeners[listener].policy;
         self.dispatcher.opened(id, peer, policy, self.settings.own_uid);
@@ -197,7 +197,21 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         self.acceptor.slots[pool].silent.push_back(id);
         self.forget_spoken(pool);
-        self.enqueue(id);
+        self.admit(id, now);
+    }
+
+    /// Lets the connection run, or leaves it to the gate.
+    fn admit(&mut self, id: ConnId, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if self.dispatcher.wants_refusals() {
+            connection.session.keep_refusals();
+        }
+        if self.dispatcher.begin_admission(&mut connection.client(id, now)) {
+            connection.phase = Phase::Gated;
+            self.apply_effects(now);
+        } else {
+            self.enqueue(id);
+        }
     }
 
     fn accept_failed(&mut self, listener: usize, error: &io::Error, now: Now) {

@@ -42,6 +42,8 @@ pub(super) struct Connection<S> {
 
 /// The phase of a connection's life.
 pub(super) enum Phase {
+    /// Waits for the gate of the embedding program; its input is not decoded.
+    Gated,
     /// Exchanges requests and answers.
     Open,
     /// All output is sent, but the client may still be sending. Its input is read and discarded, since closing with
@@ -148,7 +150,7 @@ impl<S> Connection<S> {
                 if is_drained && self.readable == Readable::UntilDrained {
                     self.readable = Readable::No;
                 }
-                if let Phase::Open = self.phase {
+                if !matches!(self.phase, Phase::Lingering { .. }) {
                     self.input.push(&chunk[..count]);
                 }
                 self.received_any = true;

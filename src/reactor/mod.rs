@@ -11,6 +11,7 @@
 
 mod accept;
 mod buffer_budget;
+mod closing;
 mod connection;
 #[cfg(feature = "internals")]
 pub mod inspect;
@@ -36,8 +37,8 @@ use crate::model::Statistics;
 use crate::session::Rules;
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
-use buffer_budget::{BufferBudget, Charge};
-use connection::{Connection, Overdue};
+use buffer_budget::BufferBudget;
+use connection::{Connection, Overdue, Phase};
 use net::{Event, Net};
 use table::Table;
 
@@ -151,13 +152,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Runs one tick: waits for events, and does a bounded amount of work. Errors are those of [`Net::poll`].
-    pub fn tick(&mut self) -> io::Result<()> {
-        self.tick_within(None)
-    }
-
-    /// As [`Reactor::tick`], with a wait of at most `wait_max`, if given.
-    pub fn tick_within(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
+    /// Runs one tick: waits for events, for at most `wait_max`, if given, and does a bounded amount of work. Errors are
+    /// those of [`Net::poll`].
+    pub fn tick(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         let timeout = self.wait_time().into_iter().chain(wait_max).min();
         let mut events = std::mem::take(&mut self.events);
         self.net.poll(timeout, &mut events)?;
@@ -176,6 +173,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.dispatcher.end_tick(now);
         self.forget_closing();
         self.resume_waiting(now);
+        self.dispatcher.flush_events();
         let took = self.clock.now() - now.instant;
         let counters = self.dispatcher.counters_mut();
         counters.tick_max = counters.tick_max.max(took);
@@ -186,24 +184,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     pub fn begin_stop(&mut self, grace: Duration) {
         self.net.close_listeners();
         self.begin_drain(grace);
-    }
-
-    /// Stops accepting connections and starting requests, and finishes when the requests in flight are answered.
-    /// After `grace`, closes the remaining connections.
-    pub fn begin_drain(&mut self, grace: Duration) {
-        let now = self.clock.now();
-        self.stopping = true;
-        self.acceptor.close();
-        self.dispatcher.timers_mut().arm(now + grace, Timer::Stop);
-        self.dispatcher.begin_stop();
-        let now = Now { instant: now, unix: self.clock.unix_now() };
-        self.apply_effects(now);
-        for id in self.connections.ids() {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.session.begin_drain(&connection.input);
-                self.enqueue(id);
-            }
-        }
     }
 
     /// Applies other settings, also to open connections. The number of listeners must be the same. Connections and
@@ -279,7 +259,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         {
             let id = completion.key.request_key.conn;
             let Some(connection) = self.connections.get_mut(id) else {
-                self.dispatcher.drop_late(&completion.result);
+                self.dispatcher.drop_late(completion);
                 continue;
             };
             let before = connection.output.len();
@@ -287,16 +267,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             bytes += connection.output.len().saturating_sub(before);
             self.enqueue(id);
             self.apply_effects(now);
-        }
-    }
-
-    /// Ends the connections that the embedding program wants to close, after the answers that came before.
-    fn disconnect(&mut self) {
-        for id in self.dispatcher.take_disconnected() {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.session.disconnect();
-                self.enqueue(id);
-            }
         }
     }
 
@@ -312,6 +282,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                         dispatcher.refuse_login(key, client)
                     });
                 }
+                Effect::Admit(id) => {
+                    if let Some(connection) = self.connections.get_mut(id) {
+                        connection.phase = Phase::Open;
+                        self.enqueue(id);
+                    }
+                }
+                Effect::Deny(id) => self.close(id),
             }
         }
     }
@@ -329,9 +306,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Some(timer) = self.dispatcher.timers_mut().pop_due(now.instant) else { return };
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),
-                Timer::Job(key) => self.with_client(key.request_key.conn, now, |dispatcher, client| {
-                    dispatcher.expire_job(key, client);
-                }),
+                Timer::Job(key) => {
+                    self.with_client(key.request_key.conn, now, |dispatcher, client| {
+                        dispatcher.expire_job(key, client);
+                    });
+                    self.apply_effects(now);
+                }
                 Timer::Login(LoginRetry { request_key, .. }) => {
                     self.with_client(request_key.conn, now, |dispatcher, client| {
                         dispatcher.retry_login(request_key, client);
@@ -402,35 +382,5 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         connection.armed = Some(deadline);
         self.dispatcher.timers_mut().arm(deadline, Timer::Connection(id));
-    }
-
-    fn close(&mut self, id: ConnId) {
-        let Some(mut connection) = self.connections.remove(id) else { return };
-        self.budget.change(id, connection.charge, Charge::default());
-        self.budget.end_overcommit(id);
-        connection.input.clear();
-        connection.output.clear();
-        if let Some(armed) = connection.armed {
-            self.dispatcher.timers_mut().disarm(armed, Timer::Connection(id));
-        }
-        self.dispatcher.closed(id, &connection.session);
-        self.acceptor.connection_closed(usize::from(connection.listener));
-        match connection.session.open_count() {
-            few if few <= self.settings.bounds.forgotten_at_once => self.forget(id, connection),
-            _ => self.closing.push_back((id, connection)),
-        }
-    }
-
-    fn forget_closing(&mut self) {
-        if let Some((id, connection)) = self.closing.pop_front() {
-            self.forget(id, connection);
-        }
-    }
-
-    /// Cancels the jobs of a closed connection.
-    fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
-        if connection.load.jobs > 0 {
-            self.dispatcher.cancel_all(id);
-        }
     }
 }

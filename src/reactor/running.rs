@@ -48,6 +48,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let now = Now { instant: self.clock.now(), ..now };
             let mut usage = TickUsage::default();
             let outcome = match connection.phase {
+                Phase::Gated => RunOutcome::Waits,
                 Phase::Open => self.run(id, &mut usage, now),
                 Phase::Lingering { .. } => self.discard(id, &mut usage),
             };
@@ -96,8 +97,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             usage.steps += usize::from(session.take_handled_inline());
             let refused = session.take_refused();
             if refused > 0 {
-                let denials = session.take_denials();
-                self.dispatcher.refused(id, refused, denials);
+                let (denials, failures) = (session.take_denials(), session.take_refusals());
+                self.dispatcher.refused(id, refused, denials, failures);
             }
             match step {
                 Step::Call(seq, request) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::bind::{self, BoundListeners, InheritedListener, PlannedListener, StateDir};
 use super::control::ReactorControl;
+use super::event_thread::Callbacks;
 use super::handler_set::HandlerSet;
 use super::open_listeners::describe_open_listeners;
 use super::reactor_factory::ReactorFactory;
@@ -15,7 +16,10 @@ use super::server_loop::Serving;
 use super::start_error::StartError;
 use crate::clock::SystemClock;
 use crate::config::{Config, Durability, ListenerSpec};
-use crate::embed::{ClientFactory, Disconnector, RequestHandler};
+use crate::embed::{
+    Client, ClientFactory, Disconnector, Embedding, Event, EventKind, EventKinds, EventQueue, Gate,
+    RequestHandler,
+};
 use crate::limits;
 use crate::model::{Access, AccessGroup, CustomKind};
 use crate::reactor::mio_net::MioNet;
@@ -28,6 +32,8 @@ pub struct ServerBuilder {
     inherited: Vec<InheritedListener>,
     handlers: HandlerSet,
     handler_threads: usize,
+    callbacks: Callbacks,
+    gate: Option<Gate>,
 }
 
 impl Server {
@@ -44,6 +50,8 @@ impl Server {
             inherited: Vec::new(),
             handlers: HandlerSet::default(),
             handler_threads: limits::HANDLER_THREADS,
+            callbacks: Callbacks::default(),
+            gate: None,
         }
     }
 }
@@ -89,10 +97,31 @@ impl ServerBuilder {
         self
     }
 
+    /// Has `callback` called with each event of `kind`, on the thread of the callbacks, one event at a time; see
+    /// [`Event`]. A slow callback delays other callbacks, and nothing else. A kind may have several.
+    pub fn on(mut self, kind: EventKind, callback: impl FnMut(&Event) + Send + 'static) -> ServerBuilder {
+        self.callbacks.add(kind.into(), callback);
+        self
+    }
+
+    /// As [`ServerBuilder::on`], for the events of all kinds.
+    pub fn on_event(mut self, callback: impl FnMut(&Event) + Send + 'static) -> ServerBuilder {
+        self.callbacks.add(EventKinds::ALL, callback);
+        self
+    }
+
+    /// Has `admit` decide about each new connection, on a thread of its own. If it returns false, the connection is
+    /// closed before any byte of it is decoded. A connection is refused, too, if `admit` panics or has not decided
+    /// within 5 seconds, or if 1024 others wait. This includes the server's own socket in the state directory.
+    pub fn gate(mut self, admit: impl Fn(&Client) -> bool + Send + Sync + 'static) -> ServerBuilder {
+        self.gate = Some(Gate::new(admit));
+        self
+    }
+
     /// As [`Server::bind`]. The name of a command or verb that has not its form, is reserved or given twice is an
     /// error.
     pub fn bind(self) -> Result<Server, StartError> {
-        let ServerBuilder { config, inherited, handlers, handler_threads } = self;
+        let ServerBuilder { config, inherited, handlers, handler_threads, callbacks, gate } = self;
         let handlers = handlers.build()?;
         if !(1..=limits::HANDLER_THREADS_MAX).contains(&handler_threads) {
             let max = limits::HANDLER_THREADS_MAX;
@@ -141,11 +170,13 @@ impl ServerBuilder {
         let control = Arc::new(ReactorControl::new(net.waker()));
         let closing = Arc::clone(&control);
         let disconnector = Arc::new(Disconnector::new(move || closing.wake()));
+        let clients = ClientFactory { run: 0, disconnector };
+        let events = Arc::new(EventQueue::new(callbacks.kinds()));
+        let embedding = Embedding { handlers, clients, events, gate };
         let factory = ReactorFactory {
             config,
             listen,
-            handlers,
-            clients: ClientFactory { run: 0, disconnector },
+            embedding,
             handler_threads,
             store,
             health,
@@ -162,7 +193,15 @@ impl ServerBuilder {
         Ok(Server {
             open_listeners_warning: describe_open_listeners(others),
             addresses,
-            serving: Serving { reactor, queues, factory, files: (sockets, state_dir), opener: None },
+            serving: Serving {
+                reactor,
+                queues,
+                factory,
+                files: (sockets, state_dir),
+                opener: None,
+                events: None,
+            },
+            callbacks,
             descriptor,
             is_store_open: Arc::new(AtomicBool::new(unopened.is_none())),
             unopened,

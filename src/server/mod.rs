@@ -3,6 +3,7 @@
 mod bind;
 mod builder;
 mod control;
+mod event_thread;
 mod handler_set;
 mod open_listeners;
 mod reactor_factory;

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::app::token::SystemRandom;
 use crate::clock::SystemClock;
 use crate::config::{Config, ListenerSpec};
-use crate::embed::{ClientFactory, Handlers};
+use crate::embed::Embedding;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, Reactor};
 use crate::store::{StoreFactory, WriteHealth};
@@ -24,9 +24,8 @@ pub(super) struct ReactorFactory {
     pub(super) config: Config,
     /// Every listener, the state directory's last.
     pub(super) listen: Vec<ListenerSpec>,
-    pub(super) handlers: Handlers,
-    /// Of the current run; the first is 0.
-    pub(super) clients: ClientFactory,
+    /// Its clients are those of the current run; the first is 0.
+    pub(super) embedding: Embedding,
     /// Threads of the handler lane.
     pub(super) handler_threads: usize,
     pub(super) store: Arc<dyn StoreFactory>,
@@ -51,9 +50,8 @@ impl ReactorFactory {
         let mut pool = Pool::new(&self.pool_settings(), store, self.clock, Box::new(move || control.wake()));
         pool.show_maintenance(Arc::clone(&self.maintenance));
         let queues = pool.control();
-        let (handlers, clients) = (self.handlers.clone(), self.clients.clone());
-        let random = Box::new(SystemRandom);
-        let app = App::new(app_settings(&self.config), handlers, clients, random, Arc::clone(&self.health));
+        let (embedding, random) = (self.embedding.clone(), Box::new(SystemRandom));
+        let app = App::new(app_settings(&self.config), embedding, random, Arc::clone(&self.health));
         let mut reactor = Reactor::new(net, pool, self.clock, app, self.reactor_settings());
         if let Some(watchdog) = &self.watchdog {
             watchdog.attach(&mut reactor);
@@ -63,7 +61,8 @@ impl ReactorFactory {
 
     /// As [`ReactorFactory::make`], for the next run: its clients have other ids, and counters start anew.
     pub(super) fn make_next(&mut self, net: MioNet) -> (ServerReactor, Arc<PoolControl>) {
-        self.clients.run += 1;
+        self.embedding.clients.run += 1;
+        self.embedding.events.reset_counters();
         self.maintenance.reset_statistics();
         self.make(net)
     }
@@ -78,7 +77,7 @@ impl ReactorFactory {
     }
 
     pub(super) fn reactor_settings(&self) -> reactor::Settings {
-        reactor_settings(&self.config, &self.listen, &self.handlers.commands)
+        reactor_settings(&self.config, &self.listen, &self.embedding.handlers.commands)
     }
 
     fn pool_settings(&self) -> PoolSettings {

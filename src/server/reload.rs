@@ -88,6 +88,7 @@ pub(super) fn pool_settings(config: &Config, writers: usize, handler_threads: us
             Lane::Read => (config.read_queue, cores * limits::READ_WORKERS_PER_CORE),
             Lane::Write => (config.write_queue, writers),
             Lane::Handler => (limits::HANDLER_QUEUE, handler_threads),
+            Lane::Gate => (limits::GATE_QUEUE, limits::GATE_THREADS),
         };
         LaneSettings { queue, threads }
     });

@@ -9,11 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::control::ReactorControl;
+use super::event_thread::Callbacks;
 use super::reactor_factory::Watchdog;
 use super::server_loop::{ServerLoop, Serving, data_loss};
 use super::start_error::StartError;
 use super::store_opener::open_in_background;
 use crate::config::{Config, ListenAddress};
+use crate::embed::{Embedding, EventKind};
 use crate::limits;
 use crate::model::Statistics;
 use crate::store::StoreFactory;
@@ -30,6 +32,7 @@ pub struct Server {
     /// The store that still has to be opened, and its name for messages.
     pub(super) unopened: Option<(Arc<dyn StoreFactory>, String)>,
     pub(super) on_store_open: Box<dyn FnOnce() + Send>,
+    pub(super) callbacks: Callbacks,
 }
 
 /// A running server, on threads of its own. Dropping it stops the server at once, without waiting for its end.
@@ -123,14 +126,20 @@ impl Server {
                 Err(error) => control.fail(StartError::of_system(format!("no thread: {error}"))),
             }
         }
+        let Embedding { handlers, clients, events, .. } = self.serving.factory.embedding.clone();
+        events.push_of_server(EventKind::Started);
+        match self.callbacks.start(events, handlers.commands, clients.disconnector) {
+            Ok(events) => self.serving.events = events,
+            Err(error) => control.fail(StartError::of_system(format!("no thread: {error}"))),
+        }
         ServerLoop::new(self.serving, control, self.descriptor)
     }
 }
 
 impl Running {
     /// Stops the server and waits for its end, for at most `grace`. It stops accepting, finishes the requests in flight
-    /// and closes the connections, all of them 0.6 s before the end of `grace`: workers and last points need that time.
-    /// With a shorter `grace` it closes them at once, and the stop still takes up to 0.6 s.
+    /// and closes the connections, all of them 0.7 s before the end of `grace`: workers and last points need that time.
+    /// With a shorter `grace` it closes them at once, and the stop still takes up to 0.7 s.
     ///
     /// An error is as that of [`Running::join`], or of the kind [`io::ErrorKind::TimedOut`]: the server has not ended
     /// in time, and its threads are left behind.

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use super::bind::{SocketFile, StateDir};
 use super::control::ReactorControl;
+use super::event_thread::EventThread;
 use super::reactor_factory::{ReactorFactory, ServerReactor};
 use crate::clock::{Clock, Instant, SystemClock};
+use crate::embed::EventKind;
 use crate::limits;
 use crate::model::Statistics;
 use crate::worker::{Maintenance, PoolControl};
@@ -79,6 +81,8 @@ pub(super) struct Serving {
     pub(super) files: (Vec<SocketFile>, StateDir),
     /// Dropping it ends the attempts to open the store.
     pub(super) opener: Option<Sender<()>>,
+    /// The thread of the callbacks.
+    pub(super) events: Option<EventThread>,
 }
 
 impl ServerLoop {
@@ -94,7 +98,7 @@ impl ServerLoop {
     /// period, and usually some milliseconds.
     pub fn turn(&mut self, wait_max: Option<Duration>) -> io::Result<LoopState> {
         let Some(serving) = &mut self.serving else { return Ok(LoopState::Ended) };
-        let served = serving.reactor.tick_within(wait_max).and_then(|()| self.apply_requests());
+        let served = serving.reactor.tick(wait_max).and_then(|()| self.apply_requests());
         match served {
             Ok(LoopState::Running) => served,
             Ok(LoopState::Ended) => self.end(Ok(())).map(|()| LoopState::Ended),
@@ -159,13 +163,16 @@ impl ServerLoop {
 
     /// Replaces the reactor, which is drained, and its workers.
     fn start_again(&mut self) {
-        let Some(Serving { reactor, queues, mut factory, files, opener }) = self.serving.take() else {
+        let Some(Serving { reactor, queues, mut factory, files, opener, events }) = self.serving.take()
+        else {
             return;
         };
         let net = reactor.into_net();
         queues.shut_down(limits::WORKER_SHUTDOWN_WAIT);
+        factory.embedding.events.push_of_server(EventKind::Stopped);
         let (reactor, queues) = factory.make_next(net);
-        self.serving = Some(Serving { reactor, queues, factory, files, opener });
+        factory.embedding.events.push_of_server(EventKind::Started);
+        self.serving = Some(Serving { reactor, queues, factory, files, opener, events });
         if let Phase::Restarting(waiters) = mem::replace(&mut self.phase, Phase::Serving) {
             for waiter in waiters {
                 // An error means that the thread no longer waits.
@@ -177,7 +184,8 @@ impl ServerLoop {
     /// Closes all connections, ends the workers, writes the last points and removes the files, in this order. `served`
     /// is how the loop has ended.
     fn end(&mut self, served: io::Result<()>) -> io::Result<()> {
-        let Some(Serving { mut reactor, queues, factory, files, opener }) = self.serving.take() else {
+        let Some(Serving { mut reactor, queues, factory, files, opener, events }) = self.serving.take()
+        else {
             return served;
         };
         let last = Statistics { is_running: false, ..reactor.statistics() };
@@ -195,6 +203,14 @@ impl ServerLoop {
         let lost = factory.maintenance.shut_down(last_points.max(limits::WRITE_BEHIND_STOP_MIN));
         drop((queues, factory));
         drop(files);
+        // A callback that does not return is left behind.
+        if let Some(events) = events {
+            let callbacks = left(limits::CALLBACKS_STOP_MIN).unwrap_or_default();
+            let is_over = events.end(callbacks.max(limits::CALLBACKS_STOP_MIN));
+            if !is_over {
+                log::warn!("callbacks have not taken all events; not waiting for them any longer");
+            }
+        }
         match (lost, served) {
             (0, served) => served,
             (lost, Ok(())) => Err(io::Error::other(lost_points_message(lost))),

@@ -30,6 +30,8 @@ pub struct Session {
     deadline_state: ClientDeadline,
     is_authenticated: bool,
     input_has_ended: bool,
+    /// Whether the errors of refused messages are kept for [`Session::take_refusals`].
+    keeps_refusals: bool,
     /// Set once; then nothing more is decoded.
     ending: Option<Ending>,
     next_seq: u64,
@@ -97,7 +99,9 @@ impl Session {
             _ => None,
         };
         self.deadline_state.wait(waiting, context.now);
-        if matches!(step, Step::NeedInput) && !self.has_open() {
+        if matches!(step, Step::NeedInput)
+            && self.responses.as_ref().is_some_and(|responses| responses.may_be_dropped())
+        {
             self.responses = None;
         }
         step
@@ -241,6 +245,16 @@ impl Session {
         std::mem::take(&mut self.refused)
     }
 
+    /// Keeps the errors of refused messages from now on.
+    pub fn keep_refusals(&mut self) {
+        self.keeps_refusals = true;
+    }
+
+    /// The errors of refused messages since the last call, if they are kept.
+    pub fn take_refusals(&mut self) -> Vec<Failure> {
+        self.responses.as_mut().map(|responses| responses.take_refusals()).unwrap_or_default()
+    }
+
     /// The denials of messages by their origin or credentials, since the last call.
     pub fn take_denials(&mut self) -> Vec<Denial> {
         self.codec.take_denials()
@@ -375,8 +389,11 @@ impl Session {
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer, date: &HttpDate) {
         self.refused = self.refused.saturating_add(1);
         self.handled_inline = self.handled_inline.saturating_add(1);
-        let answer = Answer::Failed(refusal.failure);
         let responses = self.responses.get_or_insert_default();
+        if self.keeps_refusals {
+            responses.keep_refusal(refusal.failure.clone());
+        }
+        let answer = Answer::Failed(refusal.failure);
         let reply =
             Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer, count: 1, date };
         responses.write(&reply, &mut self.codec, output);

@@ -12,7 +12,7 @@ use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, CommandName, Cursor, Dialect, Listing, Page, Request, RequestId};
+use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, Page, Request, RequestId};
 
 /// The open requests of one connection.
 #[derive(Default)]
@@ -38,6 +38,8 @@ pub(super) struct ResponseQueue {
     converting: Option<RequestSeq>,
     /// Replies that wait for the paged reply to end.
     output_after_page: Buffer,
+    /// The errors of refused messages that are not reported yet; as few as messages are refused in a step.
+    refusals: Vec<Failure>,
 }
 
 /// The fields of an open request that its reply needs.
@@ -293,6 +295,21 @@ impl ResponseQueue {
     /// The number of open requests with an id.
     pub(super) fn concurrent_count(&self) -> usize {
         self.concurrent.len()
+    }
+
+    /// Keeps the error of a refused message.
+    pub(super) fn keep_refusal(&mut self, failure: Failure) {
+        self.refusals.push(failure);
+    }
+
+    /// Takes the errors of refused messages.
+    pub(super) fn take_refusals(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    /// Whether nothing is open or kept.
+    pub(super) fn may_be_dropped(&self) -> bool {
+        !self.has_open() && self.refusals.is_empty()
     }
 
     pub(super) fn has_open(&self) -> bool {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
 use crate::dialect;
-use crate::embed::{HandlerCall, HandlerFailure};
+use crate::embed::{GateCall, HandlerCall, HandlerFailure};
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
@@ -35,6 +35,8 @@ pub enum Lane {
     Write,
     /// Handlers of the embedding program.
     Handler,
+    /// The gate of the embedding program.
+    Gate,
 }
 
 /// Blocking work, by lane.
@@ -46,6 +48,7 @@ pub enum Work {
     Read(Read),
     Write(Write),
     Handle(HandlerCall),
+    Admit(GateCall),
 }
 
 /// Work with a password.
@@ -110,6 +113,8 @@ pub enum WorkResult {
     Written(Written),
     /// A handler's answer.
     Handled(Response),
+    /// Whether the gate admits the client.
+    Admission(bool),
 }
 
 /// The result belongs to other work.
@@ -148,7 +153,8 @@ impl Requester {
 
 impl Lane {
     /// All lanes.
-    pub const ALL: [Lane; 5] = [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write, Lane::Handler];
+    pub const ALL: [Lane; 6] =
+        [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write, Lane::Handler, Lane::Gate];
 }
 
 impl Work {
@@ -160,6 +166,7 @@ impl Work {
             Work::Read(_) => Lane::Read,
             Work::Write(_) => Lane::Write,
             Work::Handle(_) => Lane::Handler,
+            Work::Admit(_) => Lane::Gate,
         }
     }
 
@@ -172,7 +179,7 @@ impl Work {
             }
             Work::Compute(Compute::Convert { data }) => data.len() / limits::BYTES_PER_WEIGHT_UNIT,
             Work::Handle(call) => call.bytes() / limits::BYTES_PER_WEIGHT_UNIT,
-            Work::Hash(_) | Work::Read(_) => 0,
+            Work::Hash(_) | Work::Read(_) | Work::Admit(_) => 0,
         }
     }
 
@@ -230,6 +237,7 @@ impl WorkerContext {
                 Work::Compute(work) => results.push(Ok(compute(work))),
                 Work::Read(read) => reads.push(read),
                 Work::Write(write) => writes.push(write),
+                Work::Admit(call) => results.push(Ok(WorkResult::Admission(call.run()))),
                 // A handler needs a responder, and the pool calls it.
                 Work::Handle(_) => results.push(Err(WorkError::Internal)),
             }

@@ -71,7 +71,7 @@ pub struct PoolControl {
     clock: SystemClock,
     lock_retry_policy: Option<LockRetryPolicy>,
     threads: Arc<ThreadGroup>,
-    /// The threads of the handlers, which a shutdown does not wait for.
+    /// The threads of the handlers and of the gate, which a shutdown does not wait for.
     handler_threads: Arc<ThreadGroup>,
 }
 
@@ -118,7 +118,7 @@ impl Pool {
         let shared = Arc::clone(&self.shared);
         let (name, _) = names(lane);
         let group = match lane {
-            Lane::Handler => &self.shared.handler_threads,
+            Lane::Handler | Lane::Gate => &self.shared.handler_threads,
             _ => &self.shared.threads,
         };
         if let Err(error) = group.spawn(name, move || shared.work(lane)) {
@@ -214,7 +214,7 @@ impl PoolControl {
 
     /// Runs a worker thread.
     fn work(self: &Arc<Self>, lane: Lane) {
-        if matches!(lane, Lane::Auth | Lane::Compute | Lane::Handler) {
+        if !matches!(lane, Lane::Read | Lane::Write) {
             lower_priority();
         }
         let mut context = WorkerContext::new(Arc::clone(&self.factory), Arc::clone(&self.costs));
@@ -278,7 +278,7 @@ impl PoolControl {
         let mut clock = self.clock;
         let left = job.deadline.since(clock.now());
         match job.work.lane() {
-            Lane::Auth | Lane::Compute | Lane::Handler => LockRetry::Final,
+            Lane::Auth | Lane::Compute | Lane::Handler | Lane::Gate => LockRetry::Final,
             _ if left > reserve => LockRetry::Possible,
             _ if left + attempt > reserve => LockRetry::Final,
             // It may only have been queued for long, and it changes nothing.
@@ -351,6 +351,7 @@ fn names(lane: Lane) -> (&'static str, [&'static str; 5]) {
         Lane::Read => names!("read"),
         Lane::Write => names!("write"),
         Lane::Handler => names!("handler"),
+        Lane::Gate => names!("gate"),
     }
 }
 

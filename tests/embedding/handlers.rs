@@ -2,47 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vmherd::{Access, HandlerRequest, Responder, Response, Running, ServerBuilder};
+use vmherd::{Access, HandlerRequest, Responder, Response, ServerBuilder};
 
-use crate::common::{Client, DEADLINE, TempDir, wait_until};
-use crate::{builder, client};
-
-/// A running server and its directory.
-struct Bed {
-    running: Running,
-    addresses: Vec<vmherd::ListenAddress>,
-    _directory: TempDir,
-}
-
-impl Bed {
-    /// A server with the handlers that `add` adds.
-    fn with(add: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Bed {
-        let directory = TempDir::new();
-        let server = add(builder(&directory)).bind().expect("a server");
-        let addresses = server.addresses().to_vec();
-        Bed { running: server.start().expect("a running server"), addresses, _directory: directory }
-    }
-
-    fn client(&self) -> Client {
-        client(&self.addresses)
-    }
-
-    fn counter(&self, name: &str) -> u64 {
-        let statistics = self.running.statistics().expect("it runs");
-        let values = statistics.counters.iter();
-        values.filter(|(known, _)| *known == name).map(|(_, value)| *value).next().expect(name)
-    }
-}
-
-/// The request for a verb.
-fn verb(name: &str) -> Value {
-    json!({"verb": name, "parameters": {}})
-}
+use crate::common::{DEADLINE, TempDir, wait_until};
+use crate::running::{Bed, LatchedThreads, verb};
+use crate::{GRACE, builder};
 
 /// The error in the shape of a verb.
 fn failure(message: &str) -> Value {
@@ -190,29 +159,10 @@ fn a_handler_that_never_answers_runs_into_its_deadline() {
     client.ping();
 }
 
-/// Holds threads until it is dropped.
-#[derive(Default)]
-struct Barrier {
-    is_open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Barrier {
-    fn wait(&self) {
-        let is_open = self.is_open.lock().unwrap();
-        drop(self.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
-    }
-
-    fn open(&self) {
-        *self.is_open.lock().unwrap() = true;
-        self.opened.notify_all();
-    }
-}
-
 #[test]
 fn threads_that_hang_are_replaced_up_to_a_limit_and_a_stop_does_not_wait_for_them() {
-    let barrier = Arc::<Barrier>::default();
-    let held = Arc::clone(&barrier);
+    let threads = LatchedThreads::default();
+    let held = threads.clone();
     let bed = Bed::with(|builder| {
         builder
             .handle("HANG", move |_, _responder: Responder| held.wait())
@@ -230,11 +180,10 @@ fn threads_that_hang_are_replaced_up_to_a_limit_and_a_stop_does_not_wait_for_the
     assert_eq!(client.call(verb("WORK")), failure("Unavailable (busy)"), "no further thread is started");
     client.ping();
     let begun = Instant::now();
-    bed.running.stop_handle().stop(Duration::from_secs(20));
     drop(client);
-    bed.running.join().expect("no error");
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-    barrier.open();
+    bed.stop();
+    assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
+    threads.open();
 }
 
 #[test]

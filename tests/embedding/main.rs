@@ -3,9 +3,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod events;
 mod handlers;
 mod host_loop;
 mod restarting;
+mod running;
 mod starting;
 mod stopping;
 

@@ -68,5 +68,6 @@ fn kind_of(work: &Work) -> &'static str {
         Work::Read(Read::ListPage { .. }) => "a page",
         Work::Write(_) => "write",
         Work::Handle(_) => "call a handler",
+        Work::Admit(_) => "ask the gate",
     }
 }

@@ -86,8 +86,7 @@ impl Simulation {
             },
             conversion_delay: CONVERSION_DELAY,
         };
-        let app =
-            App::new(app_settings, Default::default(), Default::default(), Box::new(random), Arc::default());
+        let app = App::new(app_settings, Default::default(), Box::new(random), Arc::default());
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
         let mut reactor =
             Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&config));
@@ -119,7 +118,7 @@ impl Simulation {
         self.ticks += 1;
         let before = self.world.borrow().env.now;
         let is_waiting = self.reactor.holdings().runnable == 0;
-        self.reactor.tick().map_err(|error| error.to_string())?;
+        self.reactor.tick(None).map_err(|error| error.to_string())?;
         self.reactor.check_invariants()?;
         self.check_events()?;
         let env = &self.world.borrow().env;

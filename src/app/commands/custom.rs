@@ -14,9 +14,12 @@ pub struct Stage {
 impl App {
     pub(super) fn custom(&mut self, context: Context, id: CustomId, parameters: LongText) -> Next<Stage> {
         let Some(peer) = self.presence.peer(context.conn) else { return Next::failed(Failure::Internal) };
-        let client = self.clients.client(context.conn, peer, context.principal);
-        let kind = self.handlers.commands.get(id).kind;
-        Next::Work { work: Work::Handle(self.handlers.call(id, parameters, client)), stage: Stage { kind } }
+        let client = self.embedding.clients.client(context.conn, peer, context.principal);
+        let kind = self.embedding.handlers.commands.get(id).kind;
+        Next::Work {
+            work: Work::Handle(self.embedding.handlers.call(id, parameters, client)),
+            stage: Stage { kind },
+        }
     }
 }
 

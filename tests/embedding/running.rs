@@ -1,0 +1,90 @@
+//! A running server, and threads of it that a test holds.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use serde_json::{Value, json};
+use vmherd::{ListenAddress, Running, ServerBuilder};
+
+use crate::common::{Client, TempDir};
+use crate::{GRACE, builder, client};
+
+/// A running server and its directory.
+pub struct Bed {
+    running: Running,
+    addresses: Vec<ListenAddress>,
+    _directory: TempDir,
+}
+
+impl Bed {
+    /// A server that `add` changes before it is bound.
+    pub fn with(add: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Bed {
+        let directory = TempDir::new();
+        let server = add(builder(&directory)).bind().expect("a server");
+        let addresses = server.addresses().to_vec();
+        Bed { running: server.start().expect("a running server"), addresses, _directory: directory }
+    }
+
+    /// A new client.
+    pub fn client(&self) -> Client {
+        client(&self.addresses)
+    }
+
+    /// The value of a counter.
+    #[track_caller]
+    pub fn counter(&self, name: &str) -> u64 {
+        let statistics = self.running.statistics().expect("it answers");
+        let known = statistics.counters.iter().find(|(known, _)| *known == name);
+        known.unwrap_or_else(|| panic!("no counter {name}")).1
+    }
+
+    /// Restarts the server.
+    pub fn restart(&self) {
+        self.running.restart(GRACE).expect("no error");
+    }
+
+    /// Stops the server.
+    pub fn stop(self) {
+        self.running.stop(GRACE).expect("no error");
+    }
+}
+
+/// The request for a verb without parameters.
+pub fn verb(name: &str) -> Value {
+    json!({"verb": name, "parameters": {}})
+}
+
+/// A latch at which threads wait until it is opened.
+#[derive(Clone, Default)]
+pub struct LatchedThreads(Arc<Latch>);
+
+#[derive(Default)]
+struct Latch {
+    state: Mutex<LatchState>,
+    opened: Condvar,
+}
+
+#[derive(Default)]
+struct LatchState {
+    is_open: bool,
+    arrived: usize,
+}
+
+impl LatchedThreads {
+    /// Waits until the latch is open.
+    pub fn wait(&self) {
+        let mut state = self.0.state.lock().expect("no panic");
+        state.arrived += 1;
+        drop(self.0.opened.wait_while(state, |state| !state.is_open).expect("no panic"));
+    }
+
+    /// How many threads have come.
+    pub fn waiting(&self) -> usize {
+        self.0.state.lock().expect("no panic").arrived
+    }
+
+    /// Lets all threads go.
+    pub fn open(&self) {
+        self.0.state.lock().expect("no panic").is_open = true;
+        self.0.opened.notify_all();
+    }
+}
