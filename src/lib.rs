@@ -28,7 +28,7 @@
 //!
 //! [`Config`] has the settings, [`ServerBuilder`] takes further options, and [`Running`] controls a running server.
 //! [`Server::run`] blocks instead, until a [`StopHandle`] stops the server; a [`ServerLoop`] is part of a loop of the
-//! host program.
+//! host program. A [`LocalClient`] talks to a server in the same process without a socket.
 //! Log messages go to the crate `log`.
 //!
 //! # Map
@@ -90,6 +90,8 @@
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/mod.rs`: `submit`, `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
+//! | clients in the server's process | `src/reactor/local.rs` |
+//! | a stop, a restart and what outlasts it | `src/server/server_loop.rs`, `src/server/reactor_factory.rs` |
 //! | the WebSocket handshake | `src/framing/http/route.rs`; `src/session/codec/http.rs`: `Upgrade`; `websocket.rs` there |
 //! | PostgreSQL failover | which server: `src/store/postgres/hosts.rs`; lost sessions: `store.rs` (`retry`), `pg_session.rs` (`RetryBudget`), `session_pool.rs`, `pg_error.rs` |
 //! | the counters | `src/dispatch/counters.rs`, `src/dispatch/statistics.rs` |
@@ -186,6 +188,7 @@ pub use log_limiter::LOG_LINES_DROPPED;
 pub use model::{
     Access, AccessGroup, AnonymousAccess, Disk, NameError, Response, Secret, Statistics, Vm, VmName, VmShape,
 };
+pub use reactor::local::LocalClient;
 pub use registry::{Registry, RegistryError};
 pub use server::{
     InheritedListener, LoopState, Running, Server, ServerBuilder, ServerLoop, StartError, StopHandle,

@@ -111,6 +111,13 @@ pub const ERROR_LOG_INTERVAL_S: u64 = 1;
 /// and write queues, so that one client can't fill them.
 pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
 
+/// Bytes in each direction of the pipe between the server and a client of the same process: as many as output pauses at.
+pub const LOCAL_PIPE_BYTES: usize = 64 << 10;
+/// How long such a client waits for the server, by default: only a server that hangs takes as long.
+pub const LOCAL_CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of one reply to such a client: some hundred thousand VMs.
+pub const LOCAL_REPLY_BYTES_MAX: usize = 64 << 20;
+
 /// Bytes that the kernel accepts for a socket beyond what it has sent. With the default of megabytes, a client that
 /// reads slowly but steadily would show no progress for longer than the write timeout.
 pub const UNSENT_BYTES_MAX: u32 = 64 << 10;

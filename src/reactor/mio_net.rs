@@ -1,4 +1,4 @@
-//! The real network: mio over TCP and unix sockets.
+//! The real network: mio over TCP and unix sockets, and clients of this process.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
+use super::local::{LocalListener, LocalPort, LocalSocket};
 use super::net::{Event, Net, Readable, Received};
 use crate::ids::ConnId;
 use crate::limits;
@@ -21,8 +22,11 @@ pub use mio::Waker;
 pub struct MioNet {
     poll: Poll,
     events: Events,
+    /// That of the port is last.
     listeners: Vec<Listener>,
     waker: Arc<Waker>,
+    port: Arc<LocalPort>,
+    port_index: usize,
 }
 
 /// A listening, nonblocking socket.
@@ -31,6 +35,7 @@ pub struct MioNet {
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
+    Local(LocalListener),
 }
 
 /// One client's socket.
@@ -39,6 +44,7 @@ pub enum Listener {
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Local(LocalSocket),
 }
 
 impl From<std::net::TcpListener> for Listener {
@@ -56,7 +62,7 @@ impl From<std::os::unix::net::UnixListener> for Listener {
 }
 
 impl MioNet {
-    /// Registers `listeners`; their indices stay the same.
+    /// Registers `listeners`; their indices stay the same. The next index is that of clients of this process.
     pub fn new(mut listeners: Vec<Listener>) -> io::Result<MioNet> {
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
@@ -64,16 +70,26 @@ impl MioNet {
             match listener {
                 Listener::Tcp(tcp) => poll.registry().register(tcp, token, Interest::READABLE)?,
                 Listener::Unix(unix) => poll.registry().register(unix, token, Interest::READABLE)?,
+                Listener::Local(_) => {}
             }
         }
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let events = Events::with_capacity(limits::EVENTS_PER_TICK_MAX);
-        Ok(MioNet { poll, events, listeners, waker })
+        let port_waker = Arc::clone(&waker);
+        let port = Arc::new(LocalPort::new(move || wake(&port_waker)));
+        let port_index = listeners.len();
+        listeners.push(Listener::Local(port.listener()));
+        Ok(MioNet { poll, events, listeners, waker, port, port_index })
     }
 
     /// Ends the wait in [`Net::poll`] from any thread.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
+    }
+
+    /// Where clients of this process connect.
+    pub fn port(&self) -> Arc<LocalPort> {
+        Arc::clone(&self.port)
     }
 
     /// A duplicate of the poll's descriptor, which is readable while an event waits.
@@ -100,7 +116,9 @@ impl Net for MioNet {
                 broken: event.is_error(),
             },
         }));
-        if self.events.iter().count() == self.events.capacity() {
+        let is_woken = self.events.iter().any(|event| event.token() == WAKER);
+        let has_more = is_woken && self.port.take_events(self.port_index, events);
+        if has_more || self.events.iter().count() == self.events.capacity() {
             // More may wait. A host that watches the descriptor for edges gets one.
             self.waker.wake()?;
         }
@@ -123,6 +141,10 @@ impl Net for MioNet {
                 let uid = sys::socket::peer_uid(stream.as_fd()).ok();
                 Ok((Socket::Unix(stream), Peer::Unix { uid }))
             }
+            Listener::Local(local) => {
+                let uid = Some(sys::process::effective_uid());
+                Ok((Socket::Local(local.accept()?), Peer::Unix { uid }))
+            }
         }
     }
 
@@ -132,6 +154,10 @@ impl Net for MioNet {
         match socket {
             Socket::Tcp(stream) => self.poll.registry().register(stream, token, all),
             Socket::Unix(stream) => self.poll.registry().register(stream, token, all),
+            Socket::Local(local) => {
+                local.register(id);
+                Ok(())
+            }
         }
     }
 
@@ -144,6 +170,7 @@ impl Net for MioNet {
             }
             // Passed descriptors cut a read short, and no event reports them.
             Socket::Unix(stream) => Ok(Received { count: stream.read(bytes)?, is_drained: false }),
+            Socket::Local(local) => local.read(bytes),
         }
     }
 
@@ -151,6 +178,7 @@ impl Net for MioNet {
         match socket {
             Socket::Tcp(stream) => stream.write(bytes),
             Socket::Unix(stream) => stream.write(bytes),
+            Socket::Local(local) => local.write(bytes),
         }
     }
 
@@ -158,11 +186,22 @@ impl Net for MioNet {
         match socket {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Local(local) => {
+                local.shutdown_write();
+                Ok(())
+            }
         }
     }
 
     fn close_listeners(&mut self) {
         self.listeners.clear();
+    }
+}
+
+/// Ends the wait of a poll.
+pub fn wake(waker: &Waker) {
+    if let Err(error) = waker.wake() {
+        log::error!("the reactor can't be woken: {error}");
     }
 }
 

@@ -15,6 +15,7 @@ mod closing;
 mod connection;
 #[cfg(feature = "internals")]
 pub mod inspect;
+pub mod local;
 mod memory_pressure;
 pub mod mio_net;
 pub mod net;

@@ -183,6 +183,7 @@ impl ServerBuilder {
             maintenance,
             clock,
             control,
+            port: net.port(),
             watchdog: None,
         };
         let (reactor, queues) = factory.make(net);

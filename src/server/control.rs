@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::start_error::StartError;
 use crate::config::Config;
 use crate::model::Statistics;
-use crate::reactor::mio_net::Waker;
+use crate::reactor::mio_net::{Waker, wake};
 
 /// Hands control requests to the reactor's thread.
 pub(super) struct ReactorControl {
@@ -118,9 +118,7 @@ impl ReactorControl {
 
     /// Wakes the reactor's thread.
     pub(super) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            log::error!("the reactor can't be woken: {error}");
-        }
+        wake(&self.waker);
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

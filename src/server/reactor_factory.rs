@@ -10,6 +10,7 @@ use crate::app::token::SystemRandom;
 use crate::clock::SystemClock;
 use crate::config::{Config, ListenerSpec};
 use crate::embed::Embedding;
+use crate::reactor::local::LocalPort;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, Reactor};
 use crate::store::{StoreFactory, WriteHealth};
@@ -33,6 +34,8 @@ pub(super) struct ReactorFactory {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) clock: SystemClock,
     pub(super) control: Arc<ReactorControl>,
+    /// Where clients of this process connect.
+    pub(super) port: Arc<LocalPort>,
     pub(super) watchdog: Option<Watchdog>,
 }
 

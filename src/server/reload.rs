@@ -9,15 +9,15 @@ use crate::config::{Config, ListenerSpec};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
-use crate::model::CustomCommands;
+use crate::model::{AnonymousAccess, CustomCommands};
 use crate::reactor::{self, ListenerSettings};
 use crate::session::Rules;
 use crate::sys;
 use crate::work::Lane;
 use crate::worker::{LaneSettings, PoolSettings};
 
-/// `listen` has every listener, the state directory's last; `customs` are the commands and verbs of the embedding
-/// program.
+/// `listen` has every listener, the state directory's last; that for clients of this process, with everything open,
+/// follows in the settings. `customs` are the commands and verbs of the embedding program.
 pub(super) fn reactor_settings(
     config: &Config,
     listen: &[ListenerSpec],
@@ -27,9 +27,9 @@ pub(super) fn reactor_settings(
     #[cfg(feature = "http")]
     let http = Arc::new(HttpRules { customs: Arc::clone(customs), ..config.http.clone() });
     let timeouts = config.timeouts;
-    let listeners = listen.iter().enumerate().map(|(index, listener)| {
-        let is_local = listener.address.is_local();
-        let anonymous_access = listener.anonymous_access;
+    let access = listen.iter().map(|listener| (listener.address.is_local(), listener.anonymous_access));
+    let of_process = (true, AnonymousAccess::ALL);
+    let listeners = access.chain([of_process]).enumerate().map(|(index, (is_local, anonymous_access))| {
         let bytes_max = |is_low: bool| match is_low {
             true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
             false => limits::REQUEST_BYTES_MAX,
@@ -51,7 +51,7 @@ pub(super) fn reactor_settings(
                 http: Arc::clone(&http),
             },
             policy: ListenerPolicy {
-                open_registration: config.registration.unwrap_or(is_local),
+                open_registration: index > own_socket || config.registration.unwrap_or(is_local),
                 anonymous_access,
                 has_operators: index == own_socket,
                 is_local,

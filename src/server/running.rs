@@ -18,6 +18,7 @@ use crate::config::{Config, ListenAddress};
 use crate::embed::{Embedding, EventKind};
 use crate::limits;
 use crate::model::Statistics;
+use crate::reactor::local::{LocalClient, LocalPort};
 use crate::store::StoreFactory;
 use crate::worker::Maintenance;
 
@@ -39,6 +40,7 @@ pub struct Server {
 pub struct Running {
     control: Arc<ReactorControl>,
     maintenance: Arc<Maintenance>,
+    port: Arc<LocalPort>,
     /// Present until it is joined.
     thread: Option<thread::JoinHandle<io::Result<()>>>,
     /// The reactor thread holds the other end, which closes when the thread ends.
@@ -88,6 +90,11 @@ impl Server {
         StopHandle { control: Arc::clone(&self.serving.factory.control) }
     }
 
+    /// A client in this process, as [`Running::client`], which is served as soon as the server runs.
+    pub fn client(&self) -> io::Result<LocalClient> {
+        self.serving.factory.port.connect()
+    }
+
     /// Serves on this thread until a [`StopHandle`] stops the server or an error ends it, as [`Running::join`] does.
     pub fn run(self) -> io::Result<()> {
         self.into_loop().run()
@@ -97,7 +104,7 @@ impl Server {
     pub fn start(self) -> io::Result<Running> {
         let factory = &self.serving.factory;
         let (control, maintenance) = (Arc::clone(&factory.control), Arc::clone(&factory.maintenance));
-        let is_store_open = Arc::clone(&self.is_store_open);
+        let (port, is_store_open) = (Arc::clone(&factory.port), Arc::clone(&self.is_store_open));
         let (ended, ends) = UnixStream::pair()?;
         let server_loop = self.into_loop();
         let thread = thread::Builder::new().name("vmherd-reactor".into()).spawn(move || {
@@ -105,7 +112,7 @@ impl Server {
             let _ends = ends;
             server_loop.run()
         })?;
-        Ok(Running { control, maintenance, thread: Some(thread), ended, is_store_open })
+        Ok(Running { control, maintenance, port, thread: Some(thread), ended, is_store_open })
     }
 
     /// The server as part of a loop of the host program. Nothing is served before its first turn.
@@ -160,6 +167,12 @@ impl Running {
     /// A handle that stops the server.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle { control: Arc::clone(&self.control) }
+    }
+
+    /// A client in this process, without a socket. An error means that the server stops or has ended
+    /// ([`io::ErrorKind::ConnectionRefused`]), or that thousands of clients wait to be accepted.
+    pub fn client(&self) -> io::Result<LocalClient> {
+        self.port.connect()
     }
 
     /// Stops the server as [`Running::stop`] does and starts it again, with new workers, sessions, counters and uptime, on

@@ -6,6 +6,7 @@ mod common;
 mod events;
 mod handlers;
 mod host_loop;
+mod local_client;
 mod restarting;
 mod running;
 mod starting;
