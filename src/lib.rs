@@ -198,6 +198,24 @@ pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;
 pub use work::password::Cost as PasswordCost;
 
+/// The interface of stores, for a program that brings its own: it implements [`Store`](custom_store::Store) and
+/// [`StoreFactory`](custom_store::StoreFactory), and passes the factory to [`ServerBuilder::store`]. A store may also
+/// wrap one of the server's, which [`open`](custom_store::open) opens.
+///
+/// The interface grows with the server; expect changes in each minor version.
+pub mod custom_store {
+    pub use crate::clock::UnixSeconds;
+    pub use crate::ids::SeriesId;
+    pub use crate::model::{
+        Credentials, DiskChange, DiskOfVm, KeyError, Login, MetricKey, MetricValue, NewPoint, NewVm, Point,
+        PointFilter, Series, TokenHash, VmChange,
+    };
+    pub use crate::store::{
+        LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointRemoval, PointStore, RegistryStore,
+        RemovedPoints, ScanRange, Store, StoreFactory, VmPage, Write, WriteOutcome, Written, open,
+    };
+}
+
 /// The modules with public items, for tests, benchmarks and fuzzing of this crate. May change at any time.
 #[cfg(feature = "internals")]
 #[allow(missing_docs)]

@@ -34,6 +34,7 @@ pub struct ServerBuilder {
     handler_threads: usize,
     callbacks: Callbacks,
     gate: Option<Gate>,
+    own_store: Option<Arc<dyn StoreFactory>>,
 }
 
 impl Server {
@@ -52,6 +53,7 @@ impl Server {
             handler_threads: limits::HANDLER_THREADS,
             callbacks: Callbacks::default(),
             gate: None,
+            own_store: None,
         }
     }
 }
@@ -61,6 +63,12 @@ impl ServerBuilder {
     /// configured, they replace the default.
     pub fn inherit(mut self, listeners: impl IntoIterator<Item = InheritedListener>) -> ServerBuilder {
         self.inherited.extend(listeners);
+        self
+    }
+
+    /// Uses a store of the program's own instead of [`Config::store`]; see [`custom_store`](crate::custom_store).
+    pub fn store(mut self, factory: Arc<dyn StoreFactory>) -> ServerBuilder {
+        self.own_store = Some(factory);
         self
     }
 
@@ -121,7 +129,7 @@ impl ServerBuilder {
     /// As [`Server::bind`]. The name of a command or verb that has not its form, is reserved or given twice is an
     /// error.
     pub fn bind(self) -> Result<Server, StartError> {
-        let ServerBuilder { config, inherited, handlers, handler_threads, callbacks, gate } = self;
+        let ServerBuilder { config, inherited, handlers, handler_threads, callbacks, gate, own_store } = self;
         let handlers = handlers.build()?;
         if !(1..=limits::HANDLER_THREADS_MAX).contains(&handler_threads) {
             let max = limits::HANDLER_THREADS_MAX;
@@ -130,23 +138,31 @@ impl ServerBuilder {
             return Err(StartError::of_configuration(why));
         }
         config.check("listen").map_err(|error| StartError::of_configuration(error.to_string()))?;
+        let is_in_memory = own_store.is_none() && config.store == Location::Memory;
         let state_dir = StateDir::open(&config.state_dir)?;
         let clock = state_dir.clock;
-        if config.store == Location::Memory {
+        if is_in_memory {
             log::warn!(
                 "the store memory: is not persistent: all VMs and points are lost when this process ends"
             );
         }
-        let not_open = |error| StartError::of_store(&config.store.to_string(), &error);
-        let factory = store::open_for_server(&config.store, config.store_connections).map_err(not_open)?;
+        let store_name = match &own_store {
+            Some(_) => "of this program".to_owned(),
+            None => config.store.to_string(),
+        };
+        let not_open = |error| StartError::of_store(&store_name, &error);
+        let factory = match own_store {
+            Some(factory) => factory,
+            None => store::open_for_server(&config.store, config.store_connections).map_err(not_open)?,
+        };
         let unopened = match factory.open() {
             Ok(()) => None,
             Err(OpenFailure { error, is_transient: true }) => {
                 log::warn!(
-                    "the store {} is not available yet; retrying, and serving requests that need no store: {error}",
-                    config.store
+                    "the store {store_name} is not available yet; retrying, and serving requests that need no \
+                     store: {error}"
                 );
-                Some((Arc::clone(&factory), config.store.to_string()))
+                Some((Arc::clone(&factory), store_name.clone()))
             }
             Err(OpenFailure { error, .. }) => return Err(not_open(error)),
         };
@@ -162,8 +178,8 @@ impl ServerBuilder {
         }
         let listen: Vec<ListenerSpec> = planned.iter().map(|listener| listener.spec.clone()).collect();
         let BoundListeners { listeners, addresses, sockets } = bind::bind_listeners(planned, &state_dir)?;
-        let (store, maintenance) =
-            open_points(&config, factory, clock).map_err(|error| StartError::of_system(error.to_string()))?;
+        let (store, maintenance) = open_points(&config, factory, is_in_memory, clock)
+            .map_err(|error| StartError::of_system(error.to_string()))?;
         let no_poll = |error| StartError::of_system(format!("no poll: {error}"));
         let net = MioNet::new(listeners).map_err(no_poll)?;
         let descriptor = net.descriptor().map_err(no_poll)?;
@@ -215,10 +231,11 @@ impl ServerBuilder {
 fn open_points(
     config: &Config,
     factory: Arc<dyn StoreFactory>,
+    is_in_memory: bool,
     clock: SystemClock,
 ) -> io::Result<(Arc<dyn StoreFactory>, Arc<Maintenance>)> {
     // A store in memory needs no write-behind.
-    let is_behind = config.metrics_durability == Durability::Memory && config.store != Location::Memory;
+    let is_behind = config.metrics_durability == Durability::Memory && !is_in_memory;
     let (factory, buffer) = match is_behind {
         true => {
             let (factory, buffer) = store::with_write_behind(factory);

@@ -8,16 +8,16 @@ use crate::model::{MetricKey, PointFilter, Series};
 /// The range that a scan covers: points of one key or of all, from a position on, between two times.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanRange<'f> {
-    /// The only key.
-    pub(super) key: Option<&'f MetricKey>,
+    /// The only key; `None`: all.
+    pub key: Option<&'f MetricKey>,
     /// The first series.
-    pub(super) series: SeriesId,
+    pub series: SeriesId,
     /// The first timestamp of the first series.
-    pub(super) series_from: i64,
+    pub series_from: i64,
     /// The first timestamp of the other series.
-    pub(super) from: i64,
+    pub from: i64,
     /// The last timestamp.
-    pub(super) to: i64,
+    pub to: i64,
 }
 
 /// The reads of points, on one connection.

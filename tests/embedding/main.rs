@@ -4,6 +4,7 @@
 mod common;
 
 mod events;
+mod examples;
 mod handlers;
 mod host_loop;
 mod local_client;
