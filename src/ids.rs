@@ -40,6 +40,54 @@ pub struct SeriesId(pub i64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct CustomId(pub u16);
 
+/// A container: a random UUID (RFC 9562, version 4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(pub(crate) [u8; 16]);
+
+impl ContainerId {
+    /// Parses a UUID of any version in lower case.
+    pub(crate) fn parse(text: &str) -> Option<ContainerId> {
+        let mut digits = text.bytes();
+        let mut bytes = [0; 16];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            if HYPHENS_BEFORE.contains(&index) && digits.next() != Some(b'-') {
+                return None;
+            }
+            *byte = hexadecimal(digits.next()?)? << 4 | hexadecimal(digits.next()?)?;
+        }
+        digits.next().is_none().then_some(ContainerId(bytes))
+    }
+}
+
+/// The value of a lower-case hexadecimal digit.
+fn hexadecimal(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// The bytes of a UUID that a hyphen precedes.
+const HYPHENS_BEFORE: [usize; 4] = [4, 6, 8, 10];
+
+impl fmt::Display for ContainerId {
+    /// The UUID in lower case.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let hyphen = if HYPHENS_BEFORE.contains(&index) { "-" } else { "" };
+            write!(f, "{hyphen}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContainerId({self})")
+    }
+}
+
 impl CustomId {
     /// The index.
     pub fn index(self) -> usize {
@@ -50,5 +98,31 @@ impl CustomId {
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_id_is_a_uuid_in_lower_case() {
+        let text = "01234567-89ab-4cde-bfed-0123456789ab";
+        let id = ContainerId::parse(text).expect("a UUID");
+        assert_eq!(id.0[..5], [0x01, 0x23, 0x45, 0x67, 0x89]);
+        assert_eq!(id.to_string(), text);
+        for bad in [
+            "",
+            "01234567-89ab-4cde-bfed-0123456789a",
+            "01234567-89ab-4cde-bfed-0123456789abc",
+            "01234567-89AB-4CDE-BFED-0123456789AB",
+            "0123456789ab4cdebfed0123456789ab",
+            "012345678-9ab-4cde-bfed-0123456789ab",
+            "g1234567-89ab-4cde-bfed-0123456789ab",
+            "{1234567-89ab-4cde-bfed-0123456789ab",
+            "é1234567-89ab-4cde-bfed-0123456789a",
+        ] {
+            assert_eq!(ContainerId::parse(bad), None, "{bad}");
+        }
     }
 }

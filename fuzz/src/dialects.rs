@@ -35,7 +35,8 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
     match (&request.command, request.dialect) {
         (Ok(Command::Convert { data }), _) => convert(data),
         (Ok(Command::VerbStat), _) => {
-            Answer::Status(ServerStatus { uptime: Duration::from_secs(choice.into()) })
+            let containers_available = choice.is_multiple_of(3).then_some(choice.into());
+            Answer::Status(ServerStatus { uptime: Duration::from_secs(choice.into()), containers_available })
         }
         (_, Dialect::Verb | Dialect::Conversion) => Answer::Failed(Failure::Busy),
         (Ok(Command::Health), _) => Answer::Healthy,

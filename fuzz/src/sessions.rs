@@ -160,7 +160,7 @@ impl<'a> Replay<'a> {
 
     fn decode(&mut self) {
         if let Some((seq, message)) = self.decoding.take() {
-            let decoded = decode_message(message.text.as_slice(), message.verb, &CustomCommands::default());
+            let decoded = decode_message(message.text.as_slice(), message.path, &CustomCommands::default());
             self.session.decoded(seq, decoded);
         }
     }

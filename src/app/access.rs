@@ -77,6 +77,8 @@ mod tests {
             (CommandName::Logout, vms_own, vms_own),
             (CommandName::Stats, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
             (CommandName::VerbStat, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
+            (CommandName::VerbCreate, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
+            (CommandName::VerbDestroy, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Convert, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Health, all, all),
             (CommandName::AddVm, all, [AuthenticationRequired, RegistrationClosed, AuthenticationRequired]),
@@ -93,7 +95,9 @@ mod tests {
         for (command, open, closed) in &rows {
             let command = *command;
             let group = match command {
-                CommandName::VerbStat => AccessGroup::Verb,
+                CommandName::VerbStat | CommandName::VerbCreate | CommandName::VerbDestroy => {
+                    AccessGroup::Verb
+                }
                 CommandName::Convert => AccessGroup::Convert,
                 CommandName::Put | CommandName::Get => AccessGroup::Metrics,
                 _ => AccessGroup::Action,

@@ -18,7 +18,7 @@ pub use conversion::convert;
 use envelope::Envelope;
 pub use page_progress::PageProgress;
 
-use crate::model::{Answer, CustomCommands, Dialect, Page, Refusal, Request, RequestId, Verb};
+use crate::model::{Answer, CustomCommands, Dialect, Page, Refusal, Request, RequestId, Verb, VerbPath};
 
 /// Parses one JSON message in any dialect. An array is rejected. `customs`: the commands that the embedding program adds.
 pub fn decode_json(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
@@ -38,31 +38,40 @@ fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Box<Reques
     decoded.map(Box::new)
 }
 
-/// Parses a message that came for `verb`, if it came for one, or in any dialect.
+/// Parses a message that came for `path`, if that names a verb, or in any dialect.
 pub fn decode_message(
     text: &[u8],
-    verb: Option<Verb>,
+    path: Option<VerbPath>,
     customs: &CustomCommands,
 ) -> Result<Box<Request>, Refusal> {
-    match verb {
-        Some(verb) => decode_parameters(verb, text, customs),
+    match path {
+        Some(VerbPath::Of(verb)) => decode_body(Some(verb), text, customs),
+        Some(VerbPath::Below) => decode_body(None, text, customs),
         None => decode_json(text, customs),
     }
 }
 
-/// Parses a message that came for `verb`: its parameters alone, nothing for none, or a message in any dialect.
-fn decode_parameters(verb: Verb, text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
+/// Parses a message in any dialect. Without a dialect it is the parameters of `verb`, nothing for none; it is malformed
+/// if there is no verb.
+fn decode_body(verb: Option<Verb>, text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let text = if text.is_empty() { b"{}" } else { text };
     let mut envelope = Envelope::new();
     match envelope.read(text) {
         Ok(()) if envelope.names_dialect() => decode(envelope, customs),
-        Ok(()) => {
-            let parameters = envelope.text;
-            Ok(Box::new(verb::decode_parameters(verb, envelope, parameters)))
-        }
         Err(refusal) if envelope.names_dialect() => Err(refusal),
-        Err(_) => Err(verb::malformed(&envelope)),
+        result => match (result, verb) {
+            (Ok(()), Some(verb)) => {
+                let parameters = envelope.text;
+                Ok(Box::new(verb::decode_parameters(verb, envelope, parameters)))
+            }
+            _ => Err(verb::malformed(&envelope)),
+        },
     }
+}
+
+/// Writes the paths of the verbs, as programs get them over HTTP, with the newline.
+pub fn encode_links(customs: &CustomCommands, output: &mut Vec<u8>) {
+    verb::encode_links(customs, output);
 }
 
 /// Writes a complete reply without framing. JSON is one compact line without the newline.

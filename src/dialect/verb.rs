@@ -7,11 +7,13 @@
 use std::borrow::Cow;
 
 use super::envelope::Envelope;
-use super::fields::{FieldNames, JsonFields, JsonPath, is_object, string};
+use super::fields::{FieldNames, JsonFields, JsonPath, is_object, secret, string};
 use super::json_writer::{begin_reply, write_json, write_member, write_raw};
+use crate::ids::ContainerId;
+use crate::limits;
 use crate::model::{
-    Answer, Command, CommandName, CustomCommands, Dialect, Failure, LongText, Refusal, Request, RequestId,
-    Response, ServerStatus, Verb,
+    Answer, Command, CommandName, ContainerCredentials, CustomCommands, Dialect, Failure, LongText, Refusal,
+    Request, RequestId, Response, ServerStatus, Verb, VerbPath,
 };
 
 /// Parses a request whose envelope has a `verb`.
@@ -25,14 +27,32 @@ pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result
 
 /// Parses a request for `verb`. `STAT` ignores its parameters.
 pub(super) fn decode_parameters(verb: Verb, envelope: Envelope<'_>, parameters: &str) -> Request {
+    let credentials = || credentials(parameters).ok_or(Failure::MalformedRequest);
     let (name, command) = match verb {
-        Verb::Stat => (CommandName::VerbStat, Command::VerbStat),
+        Verb::Stat => (CommandName::VerbStat, Ok(Command::VerbStat)),
+        Verb::Create => (CommandName::VerbCreate, credentials().map(|_| Command::VerbCreate)),
+        Verb::Destroy => (CommandName::VerbDestroy, credentials().map(Command::VerbDestroy)),
         Verb::Custom(id) => {
             let parameters = LongText::new(parameters.as_bytes());
-            (CommandName::Custom(id), Command::Custom { id, parameters })
+            (CommandName::Custom(id), Ok(Command::Custom { id, parameters }))
         }
     };
-    Request { id: envelope.id, ..Request::new(Dialect::Verb, name, Ok(command)) }
+    Request { id: envelope.id, ..Request::new(Dialect::Verb, name, command) }
+}
+
+/// The credentials among `parameters`: both or none. `None` if they are malformed.
+fn credentials(parameters: &str) -> Option<Option<ContainerCredentials>> {
+    let fields = JsonFields::read(JsonPath::Root, parameters, FieldNames::new(&CREDENTIALS)).ok()?;
+    let id = fields.unique_value("container_uuid").ok()?;
+    let token = fields.unique_value("client_token").ok()?;
+    if id.is_none() && token.is_none() {
+        return Some(None);
+    }
+    let id = ContainerId::parse(&string(id?).ok()??)?;
+    let token = secret(token?).ok()??;
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_token = token.length() == limits::CONTAINER_TOKEN_CHARS && token.expose().bytes().all(is_digit);
+    is_token.then_some(Some(ContainerCredentials { id, token }))
 }
 
 /// The refusal of a message without the shape of a request.
@@ -73,9 +93,19 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
 
 fn write_status(status: &ServerStatus, output: &mut Vec<u8>) {
     write_member(output, "{\"uptime\":", &status.uptime.as_secs());
-    write_raw(output, ",\"available\":\"nolimit\"");
+    match status.containers_available {
+        Some(available) => write_member(output, ",\"available\":", &available),
+        None => write_raw(output, ",\"available\":\"nolimit\""),
+    }
     write_member(output, ",\"version\":", env!("CARGO_PKG_VERSION"));
     write_raw(output, "}");
+}
+
+/// Writes the paths of the verbs, for programs that ask for the page `/`, with the newline.
+pub(super) fn encode_links(customs: &CustomCommands, output: &mut Vec<u8>) {
+    write_raw(output, concat!("{\"success\":true,\"message\":\"vmherd ", env!("CARGO_PKG_VERSION"), "\""));
+    write_member(output, ",\"data\":{\"links\":", &VerbPath::all(customs));
+    write_raw(output, "}}\n");
 }
 
 fn write_response(response: &Response, output: &mut Vec<u8>) {
@@ -102,7 +132,8 @@ fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
         Failure::MalformedRequest => ("Bad request", "Malformed request"),
         Failure::AuthenticationRequired => ("Bad authentication", "Authentication required"),
         Failure::InvalidToken | Failure::TokenOfAnotherVm => ("Bad authentication", "Invalid access token"),
-        Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable => {
+        Failure::InvalidCredentials => return ("Bad authentication", None),
+        Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable | Failure::NoHypervisor => {
             return ("Unavailable", Some(failure.message()));
         }
         Failure::OutcomeUnknown => ("Internal error", "outcome unknown"),
@@ -113,6 +144,9 @@ fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
 
 /// The fields of a request.
 const KEYS: [&str; 2] = ["verb", "parameters"];
+
+/// The parameters that prove who has created a container.
+const CREDENTIALS: [&str; 2] = ["container_uuid", "client_token"];
 
 #[cfg(test)]
 mod tests {
@@ -166,9 +200,64 @@ mod tests {
         }
     }
 
+    const UUID: &str = "01234567-89ab-4cde-bfed-0123456789ab";
+
+    #[test]
+    fn credentials_of_a_container_come_together_and_have_one_form() {
+        let token = "a-Z_9".repeat(51);
+        let credentials = ContainerCredentials {
+            id: ContainerId::parse(UUID).expect("a UUID"),
+            token: crate::model::Secret::new(&token),
+        };
+        let both = |id: &str, token: &str| format!(r#"{{"container_uuid": {id}, "client_token": {token}}}"#);
+        let (id, quoted) = (format!("\"{UUID}\""), format!("\"{token}\""));
+        let malformed = [
+            format!(r#"{{"container_uuid": {id}}}"#),
+            format!(r#"{{"client_token": {quoted}}}"#),
+            both("null", &quoted),
+            both(&id, "null"),
+            both(&id, "5"),
+            both("[]", &quoted),
+            both(&id, r#""""#),
+            both(&id, &format!("\"{}\"", &token[1..])),
+            both(&id, &format!("\"{token}a\"")),
+            both(&id, &format!("\"{}.\"", &token[1..])),
+            both(&id, &format!("\"{}é\"", &token[2..])),
+            both(&id, &format!("\"{}\\u0000\"", &token[1..])),
+            both(&id.to_ascii_uppercase(), &quoted),
+            both(r#""container""#, &quoted),
+            format!(r#"{{"container_uuid": {id}, "container_uuid": {id}, "client_token": {quoted}}}"#),
+        ];
+        let well_formed = [
+            ("{}".to_owned(), None),
+            (r#"{"other": {}, "other": 1}"#.to_owned(), None),
+            (both(&id, &quoted), Some(credentials.clone())),
+            (both(&id, &quoted.replacen('a', "\\u0061", 1)).replacen("}", ",\"x\":1}", 1), Some(credentials)),
+        ];
+        let decode = |verb: &str, parameters: &str| {
+            let text = format!(r#"{{"verb": "{verb}", "parameters": {parameters}}}"#);
+            let request = dialect::decode_json(text.as_bytes(), &CustomCommands::default());
+            request.expect("it has the shape of a verb").command
+        };
+        for parameters in malformed {
+            for verb in ["CREATE", "DESTROY"] {
+                assert_eq!(decode(verb, &parameters), Err(Failure::MalformedRequest), "{verb} {parameters}");
+            }
+            assert_eq!(decode("STAT", &parameters), Ok(Command::VerbStat), "STAT has no parameters");
+        }
+        for (parameters, credentials) in well_formed {
+            assert_eq!(decode("CREATE", &parameters), Ok(Command::VerbCreate), "{parameters}");
+            assert_eq!(decode("DESTROY", &parameters), Ok(Command::VerbDestroy(credentials)), "{parameters}");
+        }
+    }
+
     #[test]
     fn replies_are_written_byte_for_byte() {
-        let status = Answer::Status(ServerStatus { uptime: Duration::from_millis(61_900) });
+        let status = |containers_available| {
+            Answer::Status(ServerStatus { uptime: Duration::from_millis(61_900), containers_available })
+        };
+        assert!(encode(None, &status(Some(0))).contains(r#","available":0,"#));
+        let status = status(None);
         let version = env!("CARGO_PKG_VERSION");
         let data = format!(r#"{{"uptime":61,"available":"nolimit","version":"{version}"}}"#);
         assert_eq!(encode(None, &status), format!(r#"{{"success":true,"message":"OK","data":{data}}}"#));
@@ -181,6 +270,8 @@ mod tests {
             (Failure::MalformedRequest, "Bad request (Malformed request)"),
             (Failure::AuthenticationRequired, "Bad authentication (Authentication required)"),
             (Failure::InvalidToken, "Bad authentication (Invalid access token)"),
+            (Failure::InvalidCredentials, "Bad authentication"),
+            (Failure::NoHypervisor, "Unavailable (No hypervisor)"),
             (Failure::Busy, "Unavailable (busy)"),
             (Failure::StoreUnavailable, "Unavailable (store unavailable)"),
             (Failure::OutcomeUnknown, "Internal error (outcome unknown)"),

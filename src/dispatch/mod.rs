@@ -313,7 +313,8 @@ impl<J: Jobs> Dispatcher<J> {
             }
             Next::Status => {
                 let uptime = client.now.instant - self.started;
-                self.answer(seq, command, Answer::Status(ServerStatus { uptime }), client);
+                let status = ServerStatus { uptime, containers_available: None };
+                self.answer(seq, command, Answer::Status(status), client);
             }
             Next::Later { after, data } => self.delay(seq, command, after, data, client),
             Next::Page(page) => {

@@ -1,6 +1,7 @@
 //! All limits, with their reasons. A limit that a setting can change is its default.
 
 mod connections;
+mod containers;
 mod embedding;
 mod metrics;
 mod model;
@@ -11,6 +12,7 @@ mod store;
 mod work;
 
 pub use connections::*;
+pub use containers::*;
 pub use embedding::*;
 pub use metrics::*;
 pub use model::*;

@@ -116,6 +116,8 @@ pub struct PointPosition {
 pub struct ServerStatus {
     /// The time since it was started.
     pub uptime: Duration,
+    /// The number of containers that clients may still create; `None`: there is no maximum.
+    pub containers_available: Option<u32>,
 }
 
 /// The state of a server and its counters; after its end, those of the moment when its last connection was closed.
@@ -128,8 +130,8 @@ pub struct Statistics {
     pub runtime_errors: u64,
     /// The time since the server was started.
     pub uptime: Duration,
-    /// The number of containers that are available to the server; `None`: it uses none.
-    pub containers_available: Option<u64>,
+    /// The number of containers that clients may still create; `None`: there is no maximum.
+    pub containers_available: Option<u32>,
     /// Names and values of all counters, in the order of the command `stats`. They count from the start of the server
     /// unless documented otherwise.
     pub counters: Vec<(Cow<'static, str>, u64)>,

@@ -1,6 +1,7 @@
 //! Commands, independent of the dialect that carries them.
 
 use super::command_table::CommandName;
+use super::container::ContainerCredentials;
 use super::name::VmName;
 use super::principal::Login;
 use super::secret::{LongText, Secret};
@@ -74,6 +75,11 @@ pub enum Command {
     },
     /// Return the server's status, in the dialect `verb`.
     VerbStat,
+    /// Create a container, in the dialect `verb`.
+    VerbCreate,
+    /// Destroy the container with these credentials, in the dialect `verb`. Without credentials it fails like with
+    /// wrong ones.
+    VerbDestroy(Option<ContainerCredentials>),
     /// Have a handler of the embedding program answer.
     Custom {
         /// The command or verb.

@@ -127,6 +127,8 @@ commands! {
     LogoutVm "logout_vm" Action Open(Action), Barrier, Proof;
     UpdateVm "update_vm" Action Open(Action), Plain, Proof;
     VerbStat "verb_stat" Verb OpenOrAnyVm(Verb), Inline, Proof;
+    VerbCreate "verb_create" Verb OpenOrAnyVm(Verb), Plain, Proof;
+    VerbDestroy "verb_destroy" Verb OpenOrAnyVm(Verb), Plain, Proof;
     Convert "convert" Conversion OpenOrAnyVm(Convert), Plain, Proof;
     Health "health" Command Public, Plain, Proof;
     Put "put" Command Open(Metrics), Plain, Proof;

@@ -80,6 +80,8 @@ failures! {
     NotAuthorized, "failed_not_authorized", "vm not authenticated";
     /// A field that describes a VM is missing or invalid; the dialect reports no details.
     InvalidVmShape, "failed_bad_shape", "required data: ram, disks";
+    /// The server creates no containers.
+    NoHypervisor, "failed_no_hypervisor", "No hypervisor";
     /// A queue is full; nothing was done.
     Busy, "failed_busy", "busy";
     /// The store did not answer; nothing was done.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::verb::Verb;
+use super::verb::VerbPath;
 
 /// A password or token in clear text. Wiped on drop; `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct LongText(Secret);
 pub struct LongMessage {
     /// The message.
     pub text: LongText,
-    /// The verb of the path that it came for.
-    pub verb: Option<Verb>,
+    /// The path that it came for, if it names a verb.
+    pub path: Option<VerbPath>,
 }
 
 /// The SHA-256 of a token; the token itself is never stored.

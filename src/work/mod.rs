@@ -300,8 +300,8 @@ impl WorkerContext {
 
 fn compute(work: &Compute) -> WorkResult {
     match work {
-        Compute::Decode { message: LongMessage { text, verb }, customs } => {
-            WorkResult::Decoded(dialect::decode_message(text.as_slice(), *verb, customs))
+        Compute::Decode { message: LongMessage { text, path }, customs } => {
+            WorkResult::Decoded(dialect::decode_message(text.as_slice(), *path, customs))
         }
         Compute::Convert { data } => WorkResult::Converted(dialect::convert(data)),
     }
@@ -334,7 +334,7 @@ mod tests {
             Work::Write(Write::Update { login, change: VmChange { disks, ..VmChange::default() } })
         };
         let decode = |bytes: usize| {
-            let message = LongMessage { text: LongText::new(&vec![b' '; bytes]), verb: None };
+            let message = LongMessage { text: LongText::new(&vec![b' '; bytes]), path: None };
             Work::Compute(Compute::Decode { message, customs: Arc::default() })
         };
         let convert = |bytes: usize| Work::Compute(Compute::Convert { data: "x".repeat(bytes).into() });

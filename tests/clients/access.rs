@@ -112,6 +112,8 @@ fn an_unknown_token_is_rejected_by_every_command() {
         json!({"action": "update_vm", "vm_id": 1, "ram": 7}),
         json!({"request_id": 1, "data": "a&&b&&c"}),
         json!({"verb": "STAT", "parameters": {}}),
+        json!({"verb": "CREATE", "parameters": {}}),
+        json!({"verb": "DESTROY", "parameters": {}}),
     ];
     let stats = request("stats", json!({}));
     let header = format!("Authorization: Bearer {}", "0".repeat(64));

@@ -49,6 +49,9 @@ pub(crate) fn rows() -> Vec<Row> {
     let credentials = |password: &str| json!({"vm_id": BERT, "password": password});
     let (wrong, unknown_vm, not_authorized) =
         (No("Invalid credentials"), No("VM ID does not exist"), No("vm not authenticated"));
+    let create = json!({"verb": "CREATE", "parameters": {}});
+    let destroy = json!({"verb": "DESTROY", "parameters": {}});
+    let (no_hypervisor, no_container) = (No("Unavailable (No hypervisor)"), No("Bad authentication"));
     let mut rows = vec![
         row(CommandName::Ping, command("ping", json!({})), all, all_closed),
         row(CommandName::Register, command("register", shape()), all, all_closed),
@@ -67,6 +70,8 @@ pub(crate) fn rows() -> Vec<Row> {
         row(CommandName::Get, command("get", json!({"key": "*"})), all, vms_closed),
         row(CommandName::Convert, json!({"request_id": 7, "data": "Hub&&id&&1"}), all, vms_closed),
         row(CommandName::VerbStat, json!({"verb": "STAT", "parameters": {}}), all, vms_closed),
+        row(CommandName::VerbCreate, create, [no_hypervisor; 3], [Login, no_hypervisor]),
+        row(CommandName::VerbDestroy, destroy, [no_container; 3], [Login, no_container]),
         // By `GET /healthz` only; in no dialect.
         row(CommandName::Health, command("health", json!({})), [Unknown; 3], [Unknown; 2]),
         row(CommandName::AddVm, json!({"action": "add_vm", "ram": 512, "disks": [5]}), all, [Login, Closed]),

@@ -244,8 +244,11 @@ fn become_asker(program: &mut ProgramClient, asker: Asker) {
 fn refusal(request: &Value, cell: Cell) -> Value {
     let is_command = request.get("command").is_some();
     if request.get("verb").is_some() {
-        assert_eq!(cell, Cell::Login, "no other refusal of a verb");
-        let message = "Bad authentication (Authentication required)";
+        let message = match cell {
+            Cell::Login => "Bad authentication (Authentication required)",
+            Cell::No(words) => words,
+            _ => panic!("no refusal of a verb: {cell:?}"),
+        };
         return json!({"success": false, "message": message, "data": {}});
     }
     let words = match cell {

@@ -218,6 +218,8 @@ impl App {
             Command::Ping => self.ping(context.conn),
             Command::Stats => Next::Statistics,
             Command::VerbStat => Next::Status,
+            Command::VerbCreate => Next::failed(Failure::NoHypervisor),
+            Command::VerbDestroy(_) => Next::failed(Failure::InvalidCredentials),
             Command::Health => server::health().map(Stage::Server),
             Command::Register { name, shape, disk_sizes_gib, password } => {
                 vms::register(name, shape, disk_sizes_gib, password).map(Stage::Vms)

@@ -1,6 +1,6 @@
 //! Requests on one connection: kinds, order and the end of the connection.
 
-use super::HttpPage::{Health, Root};
+use super::HttpPage::{Health, Links, Root};
 use super::replay_tests::Found::*;
 use super::replay_tests::*;
 use super::*;
@@ -34,6 +34,11 @@ fn a_post_is_a_message_and_a_get_a_page() {
         (request("HEAD /", "", ""), &[Page(Root), End]),
         (request("GET /?a=b", "", ""), &[Page(Root), End]),
         (request("GET http://localhost?a/b", "", ""), &[Page(Root), End]),
+        (request("GET /", "Accept: application/json", ""), &[Page(Links), End]),
+        (request("HEAD /", "accept: text/html, Application/JSON;q=0.9", ""), &[Page(Links), End]),
+        (request("GET /", "Accept: */*", ""), &[Page(Root), End]),
+        (request("GET /", "Accept: text/html, application/json5", ""), &[Page(Root), End]),
+        (request("GET /healthz", "Accept: application/json", ""), &[Page(Health), End]),
         (request("GET /healthz", "", ""), &[Page(Health), End]),
         (request("HEAD /healthz?", "", ""), &[Page(Health), End]),
         (request("GET http://LOCALHOST:1/healthz#", "", ""), &[Page(Health), End]),
@@ -45,7 +50,11 @@ fn a_post_is_a_message_and_a_get_a_page() {
         (request("GET /stat", "Content-Length: 2", "{}"), &[message("{}"), End]),
         (request("POST /Stat", "", ""), &[message(""), End]),
         (request("POST /stat", "Content-Length: 2", "{}"), &[message("{}"), End]),
+        (request("POST /create", "", ""), &[message(""), End]),
+        (request("POST /DESTROY", "Content-Length: 2", "{}"), &[message("{}"), End]),
         (request("GET /stat/", "", ""), &[Refused(404), End]),
+        (request("GET /create/x", "", ""), &[Refused(404), End]),
+        (request("POST /create/x", "Content-Length: 2", "{}"), &[message("{}"), End]),
         (request("POST /stat/", "", ""), &[Refused(411), End]),
     ]);
 }
@@ -58,6 +67,9 @@ fn other_methods_get_405_with_the_allowed_ones() {
         ("PUT /", "GET, HEAD, POST, OPTIONS"),
         ("DELETE /x", "POST, OPTIONS"),
         ("PUT /stat", "GET, HEAD, POST, OPTIONS"),
+        ("GET /create", "POST, OPTIONS"),
+        ("HEAD /Destroy", "POST, OPTIONS"),
+        ("PUT /create", "POST, OPTIONS"),
         ("TRACE /x", "POST, OPTIONS"),
         ("PATCH /x", "POST, OPTIONS"),
     ];
@@ -86,6 +98,10 @@ fn options_lists_the_allowed_methods() {
         (request("OPTIONS /", "", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
         (request("OPTIONS /?x", "Content-Length: 0", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
         (request("OPTIONS /healthz", "", ""), &[Options("GET, HEAD, OPTIONS"), End]),
+        (request("OPTIONS /stat", "", ""), &[Options("GET, HEAD, POST, OPTIONS"), End]),
+        (request("OPTIONS /Create", "", ""), &[Options("POST, OPTIONS"), End]),
+        (request("OPTIONS /destroy", "", ""), &[Options("POST, OPTIONS"), End]),
+        (request("OPTIONS /stat/x", "", ""), &[Options("POST, OPTIONS"), End]),
         (request("OPTIONS /x", "", ""), &[Options("POST, OPTIONS"), End]),
         (request("OPTIONS /x", "Content-Length: 2", "{}"), &[Options("POST, OPTIONS"), Closed]),
         (

@@ -40,6 +40,8 @@ pub struct Headers<'a> {
     pub expects: Expectation,
     /// Whether `Sec-Fetch-Site` says that a page of another site sent the request.
     pub is_cross_site: bool,
+    /// Whether `Accept` names JSON.
+    pub accepts_json: bool,
     /// Whether `Content-Type` is multipart.
     pub is_multipart: bool,
     /// Whether `Content-Encoding` says that the body is compressed.
@@ -112,6 +114,11 @@ impl<'a> Headers<'a> {
                 }
             }
             b"sec-fetch-site" => self.is_cross_site |= value.eq_ignore_ascii_case(b"cross-site"),
+            b"accept" => {
+                let is_json = |kind: &[u8]| kind.trim_ascii().eq_ignore_ascii_case(b"application/json");
+                self.accepts_json |=
+                    items(value).filter_map(|item| item.split(|&byte| byte == b';').next()).any(is_json);
+            }
             b"content-type" => {
                 let kind = value.get(..MULTIPART.len());
                 self.is_multipart |= kind.is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));

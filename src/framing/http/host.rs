@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::model::{CustomCommands, Verb};
+use crate::model::{CustomCommands, VerbPath};
 
 /// Hosts and origins that are allowed in addition to IP addresses, `localhost` and the server's own origin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -52,9 +52,9 @@ struct Origin<'a> {
 }
 
 impl HttpRules {
-    /// The verb that `path` names.
-    pub fn verb(&self, path: &str) -> Option<Verb> {
-        Verb::of_path(path, &self.customs)
+    /// What `path` means for verbs.
+    pub fn verb_path(&self, path: &str) -> Option<VerbPath> {
+        VerbPath::parse(path, &self.customs)
     }
 
     /// Whether `host` is an allowed name of the server.

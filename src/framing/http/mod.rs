@@ -228,7 +228,7 @@ impl Http {
             is_head: head.method == Method::Head,
             closes: !head.keeps_alive(),
             is_forwarded,
-            verb: rules.verb(head.target.path),
+            verb_path: rules.verb_path(head.target.path),
             allowed_origin: None,
         };
         let length = head.length()?;
@@ -236,7 +236,7 @@ impl Http {
         let unread =
             |refused: HttpError| HttpError { closes: refused.closes || !length.is_zero(), ..refused };
         self.exchange.allowed_origin = route::check_source(&head, rules).map_err(unread)?.map(Into::into);
-        let event = route::route(&head, length, body_bytes_max.of(is_forwarded), self.exchange.verb)
+        let event = route::route(&head, length, body_bytes_max.of(is_forwarded), self.exchange.verb_path)
             .map_err(unread)?;
         if event == HttpEvent::Message {
             if head.awaits_continue() && !length.is_zero() {

@@ -5,7 +5,7 @@
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
 use crate::framing::resize_placeholder;
-use crate::model::{Denial, Verb};
+use crate::model::{Denial, VerbPath};
 
 /// The status of a response, which implies the headers that it requires.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,8 +71,8 @@ pub struct Exchange {
     pub closes: bool,
     /// Whether a proxy forwarded the request.
     pub is_forwarded: bool,
-    /// The verb that the path names, if any: the body is its parameters, or a request of any dialect.
-    pub verb: Option<Verb>,
+    /// The path, if it names a verb.
+    pub verb_path: Option<VerbPath>,
     /// The origin of a foreign web page that may read the response, if any; verbatim from the request.
     pub allowed_origin: Option<Box<[u8]>>,
 }

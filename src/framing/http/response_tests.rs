@@ -25,7 +25,7 @@ const KEPT: Exchange = Exchange {
     is_head: false,
     closes: false,
     is_forwarded: false,
-    verb: None,
+    verb_path: None,
     allowed_origin: None,
 };
 

@@ -9,23 +9,26 @@ use super::headers::{Expectation, HeaderValue};
 use super::host::{self, Authority, HttpRules};
 use super::response::{HttpError, Status, Version};
 use super::websocket_key::WebSocketKey;
-use crate::model::{Denial, Verb};
+use crate::model::{Denial, Verb, VerbPath};
 
 /// A page for people and monitoring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HttpPage {
     /// `/`: describes the server.
     Root,
+    /// `/` for programs: the paths of the verbs.
+    Links,
     /// `/healthz`: health check.
     Health,
 }
 
-/// Routes a request whose source is allowed; `length` is the length of its body, `verb` the verb of its path.
+/// Routes a request whose source is allowed; `length` is the length of its body, `verb_path` its path, if that names a
+/// verb.
 pub fn route(
     head: &Head<'_>,
     length: BodyLength,
     body_bytes_max: usize,
-    verb: Option<Verb>,
+    verb_path: Option<VerbPath>,
 ) -> Result<HttpEvent, HttpError> {
     if head.method == Method::Unknown {
         return Err(error(Status::NotImplemented, "the method is none of HTTP"));
@@ -37,31 +40,34 @@ pub fn route(
         return route_upgrade(head, length);
     }
     match (head.method, head.target.path) {
+        (Method::Get | Method::Head, ROOT) if head.headers.accepts_json => {
+            Ok(HttpEvent::Page(HttpPage::Links))
+        }
         (Method::Get | Method::Head, ROOT) => Ok(HttpEvent::Page(HttpPage::Root)),
         (Method::Get | Method::Head, HEALTH) => Ok(HttpEvent::Page(HttpPage::Health)),
-        (Method::Get | Method::Head, _) if verb == Some(Verb::Stat) => {
-            route_message(head, length, body_bytes_max, verb)
-        }
-        (Method::Get | Method::Head, path) if verb.is_some() => Err(method_not_allowed(path, verb)),
-        (Method::Get | Method::Head, _) => Err(error(Status::NotFound, "there is no such page")),
-        (Method::Post, path) if path != HEALTH => route_message(head, length, body_bytes_max, verb),
-        (Method::Options, path) => Ok(HttpEvent::Options(methods(path, verb))),
+        (Method::Get | Method::Head, path) => match verb_path {
+            Some(VerbPath::Of(Verb::Stat)) => route_message(head, length, body_bytes_max, verb_path),
+            Some(VerbPath::Of(_)) => Err(method_not_allowed(path, verb_path)),
+            Some(VerbPath::Below) | None => Err(error(Status::NotFound, "there is no such page")),
+        },
+        (Method::Post, path) if path != HEALTH => route_message(head, length, body_bytes_max, verb_path),
+        (Method::Options, path) => Ok(HttpEvent::Options(methods(path, verb_path))),
         (method, path) => {
-            Err(HttpError { closes: method == Method::Connect, ..method_not_allowed(path, verb) })
+            Err(HttpError { closes: method == Method::Connect, ..method_not_allowed(path, verb_path) })
         }
     }
 }
 
-fn method_not_allowed(path: &str, verb: Option<Verb>) -> HttpError {
-    error(Status::MethodNotAllowed(methods(path, verb)), METHOD_NOT_ALLOWED)
+fn method_not_allowed(path: &str, verb_path: Option<VerbPath>) -> HttpError {
+    error(Status::MethodNotAllowed(methods(path, verb_path)), METHOD_NOT_ALLOWED)
 }
 
-/// The allowed methods for `path`, which names `verb`.
-fn methods(path: &str, verb: Option<Verb>) -> &'static str {
+/// The allowed methods for `path`.
+fn methods(path: &str, verb_path: Option<VerbPath>) -> &'static str {
     match path {
         HEALTH => "GET, HEAD, OPTIONS",
         ROOT | "*" => "GET, HEAD, POST, OPTIONS",
-        _ if verb == Some(Verb::Stat) => "GET, HEAD, POST, OPTIONS",
+        _ if verb_path == Some(VerbPath::Of(Verb::Stat)) => "GET, HEAD, POST, OPTIONS",
         _ => "POST, OPTIONS",
     }
 }
@@ -141,7 +147,7 @@ fn route_message(
     head: &Head<'_>,
     length: BodyLength,
     body_bytes_max: usize,
-    verb: Option<Verb>,
+    verb_path: Option<VerbPath>,
 ) -> Result<HttpEvent, HttpError> {
     if head.headers.is_multipart {
         return Err(error(Status::UnsupportedMediaType, "a body is one JSON object, it has no parts"));
@@ -154,7 +160,7 @@ fn route_message(
     }
     match length {
         // A verb needs no parameters.
-        BodyLength::None if verb.is_some() => Ok(HttpEvent::Message),
+        BodyLength::None if matches!(verb_path, Some(VerbPath::Of(_))) => Ok(HttpEvent::Message),
         BodyLength::None => Err(error(Status::LengthRequired, "a POST needs a Content-Length")),
         BodyLength::Sized(bytes) if bytes > body_bytes_max as u64 => Err(TOO_LARGE),
         BodyLength::Sized(_) | BodyLength::Chunked => Ok(HttpEvent::Message),

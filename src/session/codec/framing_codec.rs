@@ -7,7 +7,7 @@ use crate::dialect::{self, PageProgress};
 use crate::framing::is_white_space;
 use crate::limits;
 use crate::model::{
-    Answer, Denial, Dialect, Failure, LongMessage, LongText, Page, Refusal, Request, RequestId, Verb,
+    Answer, Denial, Dialect, Failure, LongMessage, LongText, Page, Refusal, Request, RequestId, VerbPath,
 };
 use crate::session::ending::Ending;
 use crate::session::rules::Rules;
@@ -129,12 +129,12 @@ impl DecodeContext<'_> {
     }
 }
 
-/// Decodes a message, or leaves a long one to a worker. `verb`: the verb of the path that it came for.
-pub(super) fn read_message(text: &[u8], verb: Option<Verb>, rules: &Rules) -> Decoded {
+/// Decodes a message, or leaves a long one to a worker. `path`: the path that it came for, if it names a verb.
+pub(super) fn read_message(text: &[u8], path: Option<VerbPath>, rules: &Rules) -> Decoded {
     if text.len() > rules.inline_bytes_max {
-        return Decoded::Long(LongMessage { text: LongText::new(text), verb });
+        return Decoded::Long(LongMessage { text: LongText::new(text), path });
     }
-    Decoded::Message(dialect::decode_message(text, verb, &rules.customs))
+    Decoded::Message(dialect::decode_message(text, path, &rules.customs))
 }
 
 /// Removes white space around a message.

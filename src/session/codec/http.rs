@@ -39,7 +39,7 @@ impl FramingCodec for HttpCodec {
         match self.http.next(input, output, bytes_max, &rules.http) {
             HttpEvent::Message => {
                 let body = trim(self.http.body(input));
-                let decoded = read_message(body, self.http.exchange.verb, rules);
+                let decoded = read_message(body, self.http.exchange.verb_path, rules);
                 self.http.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
@@ -49,6 +49,11 @@ impl FramingCodec for HttpCodec {
             HttpEvent::Page(HttpPage::Root) => {
                 let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(ROOT.as_bytes());
                 self.http.exchange.write_whole(Status::Ok, ContentType::Text, date, output, write);
+                Decoded::HandledInline
+            }
+            HttpEvent::Page(HttpPage::Links) => {
+                let write = |bytes: &mut Vec<u8>| dialect::encode_links(&rules.customs, bytes);
+                self.http.exchange.write_whole(Status::Ok, ContentType::Json, date, output, write);
                 Decoded::HandledInline
             }
             HttpEvent::Options(methods) => {
@@ -103,7 +108,7 @@ impl FramingCodec for HttpCodec {
             let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(b"ok\n");
             return exchange.write_whole(Status::Ok, ContentType::Text, reply.date, output, write);
         }
-        let status = match exchange.verb {
+        let status = match exchange.verb_path {
             // Clients of verbs give up on any other status.
             Some(_) if reply.dialect == Dialect::Verb => Status::Ok,
             _ => self.status.take().unwrap_or_else(|| self.status_of(reply.answer)),
@@ -220,4 +225,5 @@ The same requests work over WebSocket, and without HTTP on the same port:
 
 GET /healthz answers 200 when the store can be read and written.
 GET /stat answers with the server's status.
+GET / with Accept: application/json answers with the paths of the verbs.
 ";

@@ -103,7 +103,7 @@ impl Bench {
 /// The result of decoding `message`.
 fn decoded(message: &LongMessage) -> Result<Box<Request>, Refusal> {
     let customs = CustomCommands::default();
-    crate::dialect::decode_message(message.text.as_slice(), message.verb, &customs)
+    crate::dialect::decode_message(message.text.as_slice(), message.path, &customs)
 }
 
 #[test]
