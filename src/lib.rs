@@ -26,10 +26,12 @@
 //! }
 //! ```
 //!
-//! [`Config`] has the settings, [`ServerBuilder`] takes further options, and [`Running`] controls a running server.
-//! [`Server::run`] blocks instead, until a [`StopHandle`] stops the server; a [`ServerLoop`] is part of a loop of the
-//! host program. A [`LocalClient`] talks to a server in the same process without a socket.
-//! Log messages go to the crate `log`.
+//! [`Config`] has the settings, [`ServerBuilder`] takes handlers, callbacks and more, and [`Running`] controls a running
+//! server. [`Server::run`] blocks instead, until a [`StopHandle`] stops the server; a [`ServerLoop`] is part of a loop of
+//! the host program. A [`LocalClient`] talks to a server in the same process without a socket. Handlers get a
+//! [`HandlerRequest`] and a [`Responder`]; callbacks an [`Event`]. Log messages go to the crate `log`.
+//!
+#![doc = include_str!("../docs/embedding.md")]
 //!
 //! # Map
 //!
@@ -55,7 +57,8 @@
 //! what would hold up the reactor: hashing, decoding and converting long texts, and the store. They share one bounded
 //! queue per lane, one list of completions and one waker. The **log thread** writes the log lines that other threads
 //! queue; the **main thread** waits for signals. **Maintenance** has a thread that removes old points, and with
-//! `--metrics-durability memory` one that writes buffered points. One thread watches the SQLite file, and one opens a
+//! `--metrics-durability memory` one that writes buffered points. The code of an embedding program runs on threads of its
+//! own lanes (handlers, the gate) and on one thread that calls its callbacks. One thread watches the SQLite file, and one opens a
 //! store that was unavailable at the start. Connecting to PostgreSQL uses short-lived threads.
 //!
 //! ## Layers
@@ -84,6 +87,8 @@
 //! | --- | --- |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
+//! | how a handler's answer finds its request | `src/embed/handler.rs`: `HandlerCall::run`, `Responder`; `src/worker/pool.rs`: `run_handlers`; `src/dispatch/failed_jobs.rs` |
+//! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
 //! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `drop_late`; one that is delayed: `src/dispatch/delayed_logins.rs` |
@@ -117,7 +122,10 @@
 //! | latch | a readiness flag that an event sets and `WouldBlock` clears |
 //! | dispatcher | runs requests between sessions, app and workers |
 //! | work, job | a blocking operation as a value; that operation in a queue, with key and deadline |
-//! | lane | a bounded queue and its worker threads: auth, compute, read, write |
+//! | lane | a bounded queue and its worker threads: auth, compute, read, write, handler, gate |
+//! | handler, responder | code of the embedding program that answers a request; what it answers through |
+//! | event, callback | what happens in the server; code of the embedding program that is called with it |
+//! | gate | code of the embedding program that admits a connection or not |
 //! | run | one execution of a batch of jobs by a worker thread |
 //! | stage | the state with which the app continues a request after its job |
 //! | completion | the result of a job, on its way back to the reactor |
@@ -198,9 +206,9 @@ pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;
 pub use work::password::Cost as PasswordCost;
 
-/// The interface of stores, for a program that brings its own: it implements [`Store`](custom_store::Store) and
-/// [`StoreFactory`](custom_store::StoreFactory), and passes the factory to [`ServerBuilder::store`]. A store may also
-/// wrap one of the server's, which [`open`](custom_store::open) opens.
+/// The interface of stores, for a program that brings its own: it implements `Store` and
+/// `StoreFactory`, and passes the factory to [`ServerBuilder::store`]. A store may also
+/// wrap one of the server's, which `open` opens.
 ///
 /// The interface grows with the server; expect changes in each minor version.
 pub mod custom_store {

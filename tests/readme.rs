@@ -348,6 +348,7 @@ const PAGES: &[&str] = &[
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/benchmarks.md",
+    "docs/embedding.md",
     "docs/operations.md",
     "docs/protocols.md",
     "docs/security.md",
