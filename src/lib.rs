@@ -192,7 +192,6 @@ pub use config::{is_plain_name, may_hold_password, redact};
 pub use embed::{Client, ClientId, Event, EventKind, HandlerRequest, RequestHandler, Responder};
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{DiskId, VmId};
-pub use log_limiter::LOG_LINES_DROPPED;
 pub use model::{
     Access, AccessGroup, AnonymousAccess, Disk, NameError, Response, Secret, Statistics, Vm, VmName, VmShape,
 };

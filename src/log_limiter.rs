@@ -1,11 +1,6 @@
-//! Rate limiting of repeated log lines, and the count of lost ones.
-
-use std::sync::atomic::AtomicU64;
+//! Rate limiting of repeated log lines.
 
 use crate::clock::UnixSeconds;
-
-/// Log lines that the process has dropped because the queue was full or writing failed.
-pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Allows one log line per interval and counts the suppressed ones.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
-use crate::embed::{Client, ClientKey, Embedding, EventQueue, GateCall, HandlerFailure};
+use crate::embed::{Client, ClientKey, Embedding, EventQueue, GateCall, HandlerFailure, ProgramCounter};
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::{Caller, CommandName, CustomCommands, Failure, Principal, Request};
@@ -111,6 +111,11 @@ impl App {
     /// The events for the embedding program.
     pub fn events(&self) -> &Arc<EventQueue> {
         &self.embedding.events
+    }
+
+    /// The counters of the embedding program.
+    pub fn program_counters(&self) -> &[ProgramCounter] {
+        &self.embedding.counters
     }
 
     /// The connections that the embedding program wants to close.

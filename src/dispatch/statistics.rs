@@ -1,11 +1,10 @@
 //! The counters as the command `stats` shows them.
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
 
 use super::Dispatcher;
 use crate::clock::Instant;
-use crate::log_limiter::LOG_LINES_DROPPED;
+use crate::embed::ProgramCounter;
 use crate::model::{CommandName, Statistics};
 use crate::worker::Jobs;
 
@@ -59,7 +58,7 @@ impl<J: Jobs> Dispatcher<J> {
             ("events_lost", events_lost),
         ]);
         values.extend(self.jobs.statistics());
-        values.push(("log_lines_dropped", LOG_LINES_DROPPED.load(Ordering::Relaxed)));
+        values.extend(self.app.program_counters().iter().map(ProgramCounter::read));
         let mut values: Vec<_> = values.into_iter().map(|(name, value)| (Cow::from(name), value)).collect();
         let customs = counters.requests.iter().skip(CommandName::ALL.len());
         for (custom, counters) in self.app.customs().all().iter().zip(customs) {

@@ -27,4 +27,25 @@ pub struct Embedding {
     pub events: Arc<EventQueue>,
     /// Admits connections; `None` admits all.
     pub gate: Option<Gate>,
+    /// Its own counters.
+    pub counters: Vec<ProgramCounter>,
+}
+
+/// A counter of the embedding program, which the statistics of the server show as well.
+#[derive(Clone)]
+pub struct ProgramCounter {
+    name: &'static str,
+    value: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl ProgramCounter {
+    /// The counter `name`, with the function that reads it.
+    pub fn new(name: &'static str, value: impl Fn() -> u64 + Send + Sync + 'static) -> ProgramCounter {
+        ProgramCounter { name, value: Arc::new(value) }
+    }
+
+    /// Its name and value.
+    pub fn read(&self) -> (&'static str, u64) {
+        (self.name, (self.value)())
+    }
 }

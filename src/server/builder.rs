@@ -18,7 +18,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Durability, ListenerSpec};
 use crate::embed::{
     Client, ClientFactory, Disconnector, Embedding, Event, EventKind, EventKinds, EventQueue, Gate,
-    RequestHandler,
+    ProgramCounter, RequestHandler,
 };
 use crate::limits;
 use crate::model::{Access, AccessGroup, CustomKind};
@@ -34,6 +34,7 @@ pub struct ServerBuilder {
     handler_threads: usize,
     callbacks: Callbacks,
     gate: Option<Gate>,
+    counters: Vec<ProgramCounter>,
     own_store: Option<Arc<dyn StoreFactory>>,
 }
 
@@ -53,6 +54,7 @@ impl Server {
             handler_threads: limits::HANDLER_THREADS,
             callbacks: Callbacks::default(),
             gate: None,
+            counters: Vec::new(),
             own_store: None,
         }
     }
@@ -126,10 +128,29 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds a counter of the program to the statistics. `value`, which must not block, returns its value.
+    pub fn counter(
+        mut self,
+        name: &'static str,
+        value: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.counters.push(ProgramCounter::new(name, value));
+        self
+    }
+
     /// As [`Server::bind`]. The name of a command or verb that has not its form, is reserved or given twice is an
     /// error.
     pub fn bind(self) -> Result<Server, StartError> {
-        let ServerBuilder { config, inherited, handlers, handler_threads, callbacks, gate, own_store } = self;
+        let ServerBuilder {
+            config,
+            inherited,
+            handlers,
+            handler_threads,
+            callbacks,
+            gate,
+            counters,
+            own_store,
+        } = self;
         let handlers = handlers.build()?;
         if !(1..=limits::HANDLER_THREADS_MAX).contains(&handler_threads) {
             let max = limits::HANDLER_THREADS_MAX;
@@ -188,7 +209,7 @@ impl ServerBuilder {
         let disconnector = Arc::new(Disconnector::new(move || closing.wake()));
         let clients = ClientFactory { run: 0, disconnector };
         let events = Arc::new(EventQueue::new(callbacks.kinds()));
-        let embedding = Embedding { handlers, clients, events, gate };
+        let embedding = Embedding { handlers, clients, events, gate, counters };
         let factory = ReactorFactory {
             config,
             listen,

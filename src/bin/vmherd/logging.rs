@@ -18,7 +18,6 @@ use std::thread;
 use std::time::Duration;
 
 use log::{Level, Log, Metadata, Record};
-use vmherd::LOG_LINES_DROPPED;
 
 use crate::diagnostic::print_diagnostic;
 use crate::limits;
@@ -31,9 +30,17 @@ pub use crate::log_line::LineStyle;
 /// The log of this process; dropping it waits briefly until queued lines are written.
 pub struct Logging(Arc<Logger>);
 
+/// Lines that were dropped because the queue was full or writing failed.
+static LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// The number of lines that were dropped.
+pub fn lines_dropped() -> u64 {
+    LINES_DROPPED.load(Ordering::Relaxed)
+}
+
 /// Starts the log of this process, to stderr. `filter` is in RUST_LOG's syntax.
 pub fn start(filter: &str, style: LineStyle) -> io::Result<Logging> {
-    let queue = Queue::start(io::stderr(), style, limits::LOG_QUEUE, &LOG_LINES_DROPPED)?;
+    let queue = Queue::start(io::stderr(), style, limits::LOG_QUEUE, &LINES_DROPPED)?;
     let logger = Arc::new(Logger { filter: RwLock::new(apply_max_level(filter)), queue });
     log::set_boxed_logger(Box::new(Arc::clone(&logger))).map_err(io::Error::other)?;
     Ok(Logging(logger))

@@ -100,7 +100,7 @@ fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<Option
     let binding = thread::Builder::new().name("vmherd-bind".into()).spawn(move || {
         // Closes when the thread ends for any reason.
         let _binds = binds;
-        Server::builder(config).inherit(inherited).bind()
+        Server::builder(config).inherit(inherited).counter("log_lines_dropped", logging::lines_dropped).bind()
     })?;
     loop {
         let [is_bound, has_signal] = wait_readable([has_bound.as_fd(), signals.as_fd()], None)?;
