@@ -9,14 +9,14 @@ use std::time::Duration;
 use std::{env, fs, io, process};
 
 use serde_json::json;
-use vmherd::{Config, HandlerRequest, Responder, Response, Server};
+use vmherd::{Config, HandlerRequest, Responder, Response, Server, verbs};
 
 /// Answers `GREET`. Runs on a handler thread, so that it may take its time.
 fn greet(request: HandlerRequest, responder: Responder) {
     let name = request.parameters().get("name").and_then(|name| name.as_str());
     responder.respond(match name {
         Some(name) => Response::success(json!({"greeting": format!("Hello, {name}")})),
-        None => Response::failure("Bad request (name is required)"),
+        None => Response::failure(format!("{} (name is required)", verbs::BAD_REQUEST)),
     });
 }
 
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::default().state_dir(&directory).store("memory:".parse()?).listen(listener.parse()?);
     let server = Server::builder(config)
         .handle("GREET", greet)
-        .handle("STAT", |_: HandlerRequest, responder: Responder| {
+        .handle(verbs::STAT, |_: HandlerRequest, responder: Responder| {
             responder.respond(Response::success(json!({"mood": "good"})));
         })
         .bind()?;

@@ -205,6 +205,11 @@ pub use sys::process::raise_descriptor_limit;
 pub use sys::wipe;
 pub use work::password::Cost as PasswordCost;
 
+/// The names of the server's verbs, and the messages of their replies.
+pub mod verbs {
+    pub use crate::model::verbs::*;
+}
+
 /// The interface of stores, for a program that brings its own: it implements `Store` and
 /// `StoreFactory`, and passes the factory to [`ServerBuilder::store`]. A store may also
 /// wrap one of the server's, which `open` opens.

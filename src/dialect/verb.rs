@@ -13,7 +13,7 @@ use crate::ids::ContainerId;
 use crate::limits;
 use crate::model::{
     Answer, Command, CommandName, ContainerCredentials, CustomCommands, Dialect, Failure, LongText, Refusal,
-    Request, RequestId, Response, ServerStatus, Verb, VerbPath,
+    Request, RequestId, Response, ServerStatus, Verb, VerbPath, verbs,
 };
 
 /// Parses a request whose envelope has a `verb`.
@@ -110,7 +110,7 @@ pub(super) fn encode_links(customs: &CustomCommands, output: &mut Vec<u8>) {
 
 fn write_response(response: &Response, output: &mut Vec<u8>) {
     write_member(output, "\"success\":", &response.is_success());
-    write_member(output, ",\"message\":", response.message().unwrap_or("OK"));
+    write_member(output, ",\"message\":", response.message().unwrap_or(verbs::OK));
     write_raw(output, ",\"data\":");
     output.extend_from_slice(response.data());
 }
@@ -128,16 +128,18 @@ fn write_failure(failure: &Failure, output: &mut Vec<u8>) {
 /// The message of a failure, and its reason.
 fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
     let (message, reason) = match failure {
-        Failure::UnknownCommand => ("Bad request", "Unknown verb"),
-        Failure::MalformedRequest => ("Bad request", "Malformed request"),
-        Failure::AuthenticationRequired => ("Bad authentication", "Authentication required"),
-        Failure::InvalidToken | Failure::TokenOfAnotherVm => ("Bad authentication", "Invalid access token"),
-        Failure::InvalidCredentials => return ("Bad authentication", None),
-        Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable | Failure::NoHypervisor => {
-            return ("Unavailable", Some(failure.message()));
+        Failure::UnknownCommand => (verbs::BAD_REQUEST, "Unknown verb"),
+        Failure::MalformedRequest => (verbs::BAD_REQUEST, "Malformed request"),
+        Failure::AuthenticationRequired => (verbs::BAD_AUTHENTICATION, "Authentication required"),
+        Failure::InvalidToken | Failure::TokenOfAnotherVm => {
+            (verbs::BAD_AUTHENTICATION, "Invalid access token")
         }
-        Failure::OutcomeUnknown => ("Internal error", "outcome unknown"),
-        _ => return ("Internal error", None),
+        Failure::InvalidCredentials => return (verbs::BAD_AUTHENTICATION, None),
+        Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable | Failure::NoHypervisor => {
+            return (verbs::UNAVAILABLE, Some(failure.message()));
+        }
+        Failure::OutcomeUnknown => (verbs::INTERNAL_ERROR, "outcome unknown"),
+        _ => return (verbs::INTERNAL_ERROR, None),
     };
     (message, Some(reason.into()))
 }

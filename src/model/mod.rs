@@ -20,6 +20,7 @@ mod response;
 pub mod secret;
 pub mod series;
 pub mod verb;
+pub mod verbs;
 mod vm;
 
 pub use anonymous_access::{AccessGroup, AnonymousAccess};

@@ -1,6 +1,7 @@
 //! The verbs of the dialect `verb`, and their paths over HTTP.
 
 use super::custom::{CustomCommands, CustomKind};
+use super::verbs;
 use crate::ids::CustomId;
 
 /// A known verb.
@@ -28,7 +29,7 @@ pub enum VerbPath {
 impl Verb {
     /// The server's own verbs, with their names.
     const OWN: [(&str, Verb); 3] =
-        [("STAT", Verb::Stat), ("CREATE", Verb::Create), ("DESTROY", Verb::Destroy)];
+        [(verbs::STAT, Verb::Stat), (verbs::CREATE, Verb::Create), (verbs::DESTROY, Verb::Destroy)];
 
     /// The verb `name`, which is in capital letters.
     pub fn parse(name: &str, customs: &CustomCommands) -> Option<Verb> {
