@@ -37,7 +37,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// Ends the connections that the embedding program wants to close, after the answers that came before.
     pub(super) fn disconnect(&mut self) {
-        for id in self.dispatcher.take_disconnected() {
+        if !self.completions.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.leaving) {
             match self.connections.get_mut(id) {
                 Some(connection) if matches!(connection.phase, Phase::Gated) => self.close(id),
                 Some(connection) => {

@@ -118,6 +118,8 @@ pub struct Reactor<N: Net, J, C> {
     events: Vec<Event>,
     /// Completions that are not processed yet.
     completions: VecDeque<Completion>,
+    /// Connections that the embedding program closes; the completions that came before are processed first.
+    leaving: Vec<ConnId>,
     chunk: Box<[u8]>,
 }
 
@@ -149,6 +151,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             http_line_log_limiter: LogRateLimiter::default(),
             events: Vec::new(),
             completions: VecDeque::new(),
+            leaving: Vec::new(),
             chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
         }
     }
@@ -253,7 +256,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn collect_completions(&mut self, now: Now) {
-        self.dispatcher.drain(&mut self.completions);
+        if self.completions.is_empty() {
+            // In this order: an answer that came before a close is among the completions.
+            self.leaving.extend(self.dispatcher.take_disconnected());
+            self.dispatcher.drain(&mut self.completions);
+        }
         let mut bytes = 0;
         while bytes < limits::BYTES_PER_TICK_TOTAL_MAX
             && let Some(completion) = self.completions.pop_front()

@@ -202,6 +202,34 @@ fn a_handler_closes_its_client_after_the_answer() {
 }
 
 #[test]
+fn answers_that_came_before_a_close_are_sent() {
+    let kept = Arc::<Mutex<Vec<(HandlerRequest, Responder)>>>::default();
+    let all = Arc::clone(&kept);
+    let bed = Bed::with(|builder| {
+        builder.handle("KEEP", move |request: HandlerRequest, responder: Responder| {
+            all.lock().unwrap().push((request, responder));
+        })
+    });
+    let mut client = bed.client();
+    // Together more than the reactor processes at once.
+    let count = 8;
+    for id in 0..count {
+        client.send(&json!({"verb": "KEEP", "parameters": {}, "request_id": id}).to_string());
+    }
+    wait_until("all handlers are called", DEADLINE, || kept.lock().unwrap().len() == count);
+    let calls = std::mem::take(&mut *kept.lock().unwrap());
+    let leaving = calls[0].0.client().clone();
+    let response = Response::success(json!({"text": "x".repeat(200 << 10)}));
+    let answers: Vec<_> = calls.into_iter().map(|(_, responder)| (responder, response.clone())).collect();
+    answers.into_iter().for_each(|(responder, response)| responder.respond(response));
+    leaving.close();
+    for _ in 0..count {
+        assert_eq!(client.reply()["success"], true);
+    }
+    client.expect_closed();
+}
+
+#[test]
 fn an_answer_for_a_client_that_has_left_reaches_no_other() {
     let (sender, kept) = channel();
     let sender: Mutex<Sender<Responder>> = Mutex::new(sender);
