@@ -28,6 +28,8 @@ pub struct Holdings {
     pub delayed: (usize, usize),
     /// Bytes charged to all connections.
     pub buffers: usize,
+    /// Results of jobs that are not processed yet.
+    pub completions: usize,
 }
 
 /// The sizes of one connection's collections.
@@ -69,6 +71,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             closing: self.closing.len(),
             delayed: self.dispatcher.delayed(),
             buffers: self.budget.bytes(),
+            completions: self.completions.len(),
         }
     }
 

@@ -14,7 +14,6 @@ use super::verification::{Verification, ensure};
 impl ReplyContext<'_> {
     /// Whether `response` is a possible reply to `action`, faults aside.
     pub(super) fn check_action(&self, action: ActionRequest, response: &Response) -> Verification {
-        ensure(response.is_action, "a reply in the shape of a command")?;
         if action == ActionRequest::Unknown {
             return ensure(response.message() == "invalid action", "an unknown action has another reply");
         }

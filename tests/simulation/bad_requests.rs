@@ -10,6 +10,7 @@ use super::random::Random;
 use super::request::{InvalidRequest, Request};
 use super::response::ClosingError;
 use super::steps::{Step, ask};
+use super::verb_requests::VerbForm;
 use vmherd::internals::limits;
 
 /// Sends a request that never becomes whole: too large, or cut short.
@@ -135,7 +136,8 @@ pub(super) fn closing_error(framing: Framing, config: &FaultConfig, random: &mut
     let mut plan = vec![Step::Pause(random.micros(0, 1_000_000))];
     plan.extend((0..random.between(0, 5)).map(|_| Step::AskAnything { has_id: random.chance(50) }));
     if framing == Framing::Http {
-        let request = if random.chance(50) { Request::Ping } else { Request::Health };
+        let stat = Request::Stat { form: random.pick(&VerbForm::ALL), token: None };
+        let request = vec![Request::Ping, Request::Health, stat].swap_remove(random.between(0, 2));
         plan.push(Step::AskAndClose { request });
         return plan;
     }

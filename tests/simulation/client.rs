@@ -9,6 +9,7 @@ use super::connection::{Eviction, ReadPace, Received};
 use super::environment::Environment;
 use super::exchange::Exchange;
 use super::network::SLACK;
+use super::reply_context::RequestHead;
 use super::request::Request;
 use super::steps::Step;
 use super::verification::Verification;
@@ -108,6 +109,12 @@ impl Client {
         {
             return Err("the connection is not ended in time".to_owned());
         }
+        let closed_by_handler = connection.closed_by_handler.map(|(at, _)| at);
+        if let Some(since) = closed_by_handler.filter(|_| connection.stalled_since.is_none())
+            && env.now > since.max(self.last_received).max(connection.stalled_until.unwrap_or(since)) + SLACK
+        {
+            return Err("it is not ended, and a handler has closed it".to_owned());
+        }
         let waits = !self.exchange.has_nothing_pending()
             && self.exchange.outgoing.is_empty()
             && self.read_pace == ReadPace::Eager;
@@ -196,7 +203,9 @@ impl Client {
         let is_torn = !self.exchange.codec.is_at_boundary()
             || self.exchange.codec.is_in_message()
             || connection.lost > 0;
-        if was_cut || has_stalled || is_torn && self.exchange.expectations.may_be_broken_off(env) {
+        let may_be_torn =
+            self.exchange.expectations.may_be_broken_off(connection.closed_by_handler.is_some(), env);
+        if was_cut || has_stalled || is_torn && may_be_torn {
             return Ok(());
         }
         if !self.exchange.codec.is_at_boundary() {
@@ -209,6 +218,12 @@ impl Client {
         if connection.lost > 0 && !has_lingered {
             return Err(format!("client {}: a reset overtook its replies", self.number));
         }
+        if let Some((_, act)) = connection.closed_by_handler {
+            self.exchange
+                .expectations
+                .check_answered_before(act, env)
+                .map_err(|why| format!("client {}: {why}", self.number))?;
+        }
         let has_all = self.exchange.has_nothing_pending();
         let accepted = connection.accepted.unwrap_or(closed);
         let is_over_time = self
@@ -218,6 +233,7 @@ impl Client {
         let is_explained = self.exchange.expectations.has_closing_error
             || env.shutdown.stopped.is_some()
             || was_evicted
+            || connection.closed_by_handler.is_some()
             || has_all
                 && (self.exchange.codec.is_finished()
                     || is_over_time
@@ -276,6 +292,10 @@ impl Client {
                     let request = self.exchange.new_conversion();
                     self.ask(request, true, env);
                 }
+                Step::Custom { has_id } => {
+                    let request = self.exchange.new_custom(env);
+                    self.ask(request, has_id, env);
+                }
                 Step::Action { has_id } => {
                     let action = ActionRequest::choose(&mut env.random, &mut env.knowledge.model);
                     self.ask(Request::Action(action), has_id, env);
@@ -298,7 +318,9 @@ impl Client {
                 Step::AskAndClose { request } => {
                     self.exchange.ask_and_close(request, self.read_pace == ReadPace::Eager, env);
                 }
-                Step::Expect(request) => self.exchange.expectations.expect(request, None, false, env),
+                Step::Expect(request) => {
+                    self.exchange.expectations.expect(request, None, RequestHead::default(), env);
+                }
                 Step::Deadline(after) => {
                     self.deadline = Some(Deadline { since: env.now, after });
                     self.exchange.expectations.timed_out_from = Some(env.now + after);
@@ -362,6 +384,7 @@ impl Client {
                     | Step::Ask { .. }
                     | Step::AskAndClose { .. }
                     | Step::Convert
+                    | Step::Custom { .. }
                     | Step::AskAnything { .. }
                     | Step::Expect(_)
                     | Step::Send(_)

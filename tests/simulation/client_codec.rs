@@ -42,6 +42,8 @@ pub(super) enum ServerMessage {
 /// How an HTTP request is encoded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HttpStyle {
+    /// Any other than that of a verb if `None`.
+    pub(super) path: Option<&'static str>,
     pub(super) bearer_token: Option<String>,
     pub(super) is_chunked: bool,
     /// The client sends `Expect: 100-continue`.
@@ -104,17 +106,20 @@ impl ClientCodec {
 
     /// Encodes an HTTP request: its head, and its body.
     pub(super) fn request(text: &str, http_style: &HttpStyle, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
-        let path = random.pick(&["/", "/api", "/x?y=z", "http://127.0.0.1:8888/"]);
+        let any = random.pick(&["/", "/api", "/x?y=z", "http://127.0.0.1:8888/"]);
+        let path = http_style.path.unwrap_or(any);
         let authorization = http_style.bearer_token.as_ref().map(|token| format!("Bearer {token}"));
         let length = text.len().to_string();
         let mut fields = vec![("Host", "localhost:8888")];
         fields.extend(authorization.as_deref().map(|authorization| ("Authorization", authorization)));
         fields.extend(http_style.is_last.then_some(("Connection", "close")));
         fields.extend(http_style.expects_continue.then_some(("Expect", "100-continue")));
-        fields.push(match http_style.is_chunked {
-            true => ("Transfer-Encoding", "chunked"),
-            false => ("Content-Length", &length),
-        });
+        match http_style.is_chunked {
+            true => fields.push(("Transfer-Encoding", "chunked")),
+            // Only the path of a verb needs no body.
+            false if text.is_empty() && http_style.path.is_some() && random.chance(50) => {}
+            false => fields.push(("Content-Length", &length)),
+        }
         let head = codec::request_head("POST", path, &fields).into_bytes();
         if !http_style.is_chunked {
             return (head, text.as_bytes().to_vec());
@@ -127,6 +132,15 @@ impl ClientCodec {
         }
         body.extend(random.pick(&[codec::LAST_CHUNK, "0\r\nA: b\r\n\r\n"]).bytes());
         (head, body)
+    }
+
+    /// Encodes an HTTP request without a body.
+    pub(super) fn get(http_style: &HttpStyle) -> Vec<u8> {
+        let authorization = http_style.bearer_token.as_ref().map(|token| format!("Bearer {token}"));
+        let mut fields = vec![("Host", "[::1]")];
+        fields.extend(authorization.as_deref().map(|authorization| ("Authorization", authorization)));
+        fields.extend(http_style.is_last.then_some(("Connection", "close")));
+        codec::request_head("GET", http_style.path.unwrap_or("/"), &fields).into_bytes()
     }
 
     // ── Input ──

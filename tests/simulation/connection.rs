@@ -41,6 +41,8 @@ pub(super) struct Connection {
     pub(super) closed: Option<Instant>,
     /// Why the server has evicted the client, if it has.
     pub(super) evicted_for: Option<Eviction>,
+    /// When a handler has closed it, and the number of that act.
+    pub(super) closed_by_handler: Option<(Instant, usize)>,
     /// How often the server closed it.
     pub(super) closings: usize,
     /// Bytes that the client can no longer read, because a reset overtook them.
@@ -110,6 +112,7 @@ impl Connection {
             shut_down: None,
             closed: None,
             evicted_for: None,
+            closed_by_handler: None,
             closings: 0,
             lost: 0,
             stalled_since: None,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::fake_handlers::{ActKind, ActRecord};
 use super::fake_workers::FakeWorkers;
 use super::fault_config::FaultConfig;
 use super::maintenance::Maintenance;
@@ -18,6 +19,8 @@ use vmherd::internals::store::StoreFactory;
 /// The state of a simulation outside the server, apart from the clients themselves.
 pub(super) struct Environment {
     pub(super) now: Instant,
+    /// When the server is started.
+    pub(super) start: Instant,
     pub(super) wall_clock: WallClock,
     pub(super) random: Random,
     pub(super) config: FaultConfig,
@@ -72,6 +75,17 @@ impl Environment {
     pub(super) fn fail(&mut self, why: String) {
         self.log(|| format!("FAILED: {why}"));
         self.observations.failure.get_or_insert(why);
+    }
+
+    /// Records what handlers have done since the last call.
+    pub(super) fn note_handlers(&mut self) {
+        for record in self.workers.handlers.take_records() {
+            let ActRecord { mark, port, kind, .. } = record;
+            self.log(|| format!("the handler of {mark}, from port {port}: {kind:?}"));
+            if kind == ActKind::Closed {
+                self.network.note_closed_by_handler(record, self.now);
+            }
+        }
     }
 
     /// Connects a client; returns the index of its connection.

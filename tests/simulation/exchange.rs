@@ -11,7 +11,9 @@ use super::expectations::Expectations;
 use super::metric_requests::{MetricContext, MetricRequest, line_of};
 use super::point_model::Requester;
 use super::random_request;
+use super::reply_context::RequestHead;
 use super::request::Request;
+use super::verb_requests::{STAT_PATHS, VerbForm};
 use vmherd::internals::model::Failure;
 
 /// Both directions of one client's connection.
@@ -102,6 +104,12 @@ impl Exchange {
         Request::Convert { mark: self.marks }
     }
 
+    /// A request for an added verb or command that no other is like.
+    pub(super) fn new_custom(&mut self, env: &mut Environment) -> Request {
+        self.marks += 1;
+        Request::Custom(random_request::custom(self.marks, None, &mut env.random))
+    }
+
     /// The context of its requests for metrics.
     fn metric_context(&self, has_id: bool, env: &Environment) -> MetricContext {
         let is_text = self.codec.framing == Framing::Text;
@@ -125,14 +133,10 @@ impl Exchange {
             Framing::Text => {
                 let line = line_of(&request, &mut env.random);
                 self.outgoing.extend(line.bytes());
-                self.expectations.expect(request, None, false, env);
+                self.expectations.expect(request, None, RequestHead::default(), env);
             }
             framing => {
-                let request = if matches!(request, Request::Health | Request::FrontPage) {
-                    Request::Ping
-                } else {
-                    request
-                };
+                let request = request.without_http();
                 let id = self.choose_id(&request, has_id, env);
                 let text = request.text(id.as_deref(), true, &env.knowledge.model);
                 if framing == Framing::WebSocket {
@@ -145,7 +149,7 @@ impl Exchange {
                     }
                 }
                 self.expectations.on_sent(&request, env);
-                self.expectations.expect(request, id, false, env);
+                self.expectations.expect(request, id, RequestHead::default(), env);
             }
         }
     }
@@ -159,30 +163,36 @@ impl Exchange {
         reads_eagerly: bool,
         env: &mut Environment,
     ) {
-        let page = match request {
-            Request::Health => Some("/healthz"),
-            Request::FrontPage => Some("/"),
-            _ => None,
-        };
+        let path = self.choose_path(&request, env);
+        let is_page = matches!(request, Request::Health | Request::FrontPage);
+        let is_get = is_page || request.verb_form() == Some(VerbForm::Get);
         let id = self.choose_id(&request, has_id, env);
-        let mut has_bearer_token = false;
+        let random = &mut env.random;
+        let token = request.token().filter(|_| request.needs_bearer_token() || random.chance(70));
+        let bearer_token = token.map(|token| env.knowledge.model.tokens[token].text.clone());
+        let head =
+            RequestHead { has_bearer_token: bearer_token.is_some(), names_verb: path.is_some() && !is_page };
         // A client that reads late, or has other responses to read first, would send the body too late.
         let reads_response_soon =
             reads_eagerly && (self.has_nothing_pending() || env.config.window_bytes >= WINDOW_BYTES_ASKED);
-        if let Some(path) = page {
-            let last = if is_last { "Connection: close\r\n" } else { "" };
-            self.outgoing.extend(format!("GET {path} HTTP/1.1\r\nHost: [::1]\r\n{last}\r\n").bytes());
+        let random = &mut env.random;
+        let http_style = HttpStyle {
+            path,
+            bearer_token,
+            is_chunked: random.chance(30),
+            expects_continue: reads_response_soon && random.chance(10),
+            is_last,
+        };
+        let text = match is_get {
+            true => String::new(),
+            false => request.text(id.as_deref(), !head.has_bearer_token, &env.knowledge.model),
+        };
+        if is_get {
+            self.outgoing.extend(ClientCodec::get(&http_style));
         } else {
-            let random = &mut env.random;
-            let token = request.token().filter(|_| random.chance(70));
-            has_bearer_token = token.is_some();
-            let http_style = HttpStyle {
-                bearer_token: token.map(|token| env.knowledge.model.tokens[token].text.clone()),
-                is_chunked: random.chance(30),
-                expects_continue: reads_response_soon && random.chance(10),
-                is_last,
-            };
-            let text = request.text(id.as_deref(), !has_bearer_token, &env.knowledge.model);
+            // A request without a body is answered without `100 Continue`.
+            let http_style =
+                HttpStyle { expects_continue: http_style.expects_continue && !text.is_empty(), ..http_style };
             let (head, body) = ClientCodec::request(&text, &http_style, random);
             self.outgoing.extend(head);
             match http_style.expects_continue {
@@ -191,7 +201,21 @@ impl Exchange {
             }
         }
         self.expectations.on_sent(&request, env);
-        self.expectations.expect(request, id, has_bearer_token, env);
+        self.expectations.expect(request, id, head, env);
+    }
+
+    /// The path of a request over HTTP; `None` for any that names no verb.
+    fn choose_path(&self, request: &Request, env: &mut Environment) -> Option<&'static str> {
+        match request {
+            Request::Health => Some("/healthz"),
+            Request::FrontPage => Some("/"),
+            Request::Invalid(_) => None,
+            // A message with a name of its own may come for the path of any verb.
+            _ => request
+                .verb_paths()
+                .or_else(|| env.random.chance(5).then_some(STAT_PATHS))
+                .map(|paths| env.random.pick(&paths)),
+        }
     }
 
     /// Sends a request, and over HTTP also ends the connection: what follows must have no effect.

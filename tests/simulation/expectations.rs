@@ -6,9 +6,10 @@ use super::action_requests::ActionRequest;
 use super::client_codec::Framing;
 use super::environment::Environment;
 use super::reference_model::ModelToken;
-use super::reply_context::{Auth, ReplyContext};
+use super::reply_context::{Auth, ReplyContext, RequestHead};
 use super::request::Request;
 use super::response::{ClosingError, Outcome, Response};
+use super::verb_requests::CustomRequest;
 use super::verification::Verification;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::limits;
@@ -51,7 +52,7 @@ struct ExpectedResponse {
     barriers_before: usize,
     /// The id, if it is answered in order nevertheless.
     id: Option<String>,
-    has_bearer_token: bool,
+    head: RequestHead,
 }
 
 impl Expectations {
@@ -80,22 +81,15 @@ impl Expectations {
         &mut self,
         request: Request,
         id: Option<String>,
-        has_bearer_token: bool,
+        head: RequestHead,
         env: &Environment,
     ) {
         let barriers_before = if self.is_stateless { 0 } else { self.barrier_count };
         self.barrier_count += usize::from(request.is_barrier());
         let is_in_turn = id.is_none() || self.is_stateless;
         let (sent, logical_time) = (env.now, env.knowledge.points.logical_time());
-        let mut expected = ExpectedResponse {
-            sent,
-            logical_time,
-            is_in_turn,
-            barriers_before,
-            request,
-            id: None,
-            has_bearer_token,
-        };
+        let mut expected =
+            ExpectedResponse { sent, logical_time, is_in_turn, barriers_before, request, id: None, head };
         match id {
             Some(id) if !self.is_stateless => {
                 self.last_with_id = Some((id.clone(), expected.request.clone()));
@@ -220,7 +214,7 @@ impl Expectations {
     }
 
     /// Whether a reply in pages may have failed after its first page: only the end of the connection reports that.
-    pub(super) fn may_be_broken_off(&self, env: &Environment) -> bool {
+    pub(super) fn may_be_broken_off(&self, is_closed_by_handler: bool, env: &Environment) -> bool {
         let config = &env.config;
         let may_fail = config.is_failure_possible() || config.is_busy_possible() || config.operator_acts;
         let has_many_points = env.knowledge.points.count() > limits::POINTS_PER_PAGE_MAX;
@@ -229,7 +223,33 @@ impl Expectations {
             Request::Get { .. } => has_many_points,
             _ => false,
         };
-        may_fail && self.due().any(has_pages)
+        (may_fail || is_closed_by_handler) && self.due().any(has_pages)
+    }
+
+    /// A handler has closed the connection: whether all answers of handlers before that act have come.
+    pub(super) fn check_answered_before(&self, act: usize, env: &Environment) -> Verification {
+        let has_pages = self.due().any(|request| {
+            matches!(
+                request,
+                Request::List { .. } | Request::Action(ActionRequest::List(_)) | Request::Get { .. }
+            )
+        });
+        if has_pages || self.responses_are_optional {
+            // It may have waited for pages.
+            return Ok(());
+        }
+        for request in self.due() {
+            let Request::Custom(custom) = request else { continue };
+            let call = env.workers.handlers.call_of(custom.mark);
+            let result = call.and_then(|call| Some((call.result?, call.deadline)));
+            if let Some(((at, answered, _), deadline)) = result
+                && answered < act
+                && at < deadline
+            {
+                return Err(format!("closed without the answer that came before, {custom:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// The id of the last request with an id, if that was like `request`.
@@ -282,7 +302,9 @@ impl Expectations {
             config: &env.config,
             model: &env.knowledge.model,
             point_model: &env.knowledge.points,
+            handlers: &env.workers.handlers,
             wall_clock: &env.wall_clock,
+            started: env.start,
             now: env.now,
             is_stopped: env.shutdown.stopped.is_some(),
             client: self.client,
@@ -295,7 +317,7 @@ impl Expectations {
             is_in_turn: expected.is_in_turn,
             is_stateless: self.is_stateless,
             status,
-            has_bearer_token: expected.has_bearer_token,
+            head: expected.head,
         };
         context.check(&expected.request, response)
     }
@@ -348,6 +370,7 @@ impl Expectations {
                 }
             }
             Request::Put { batch, .. } => env.knowledge.points.on_response(batch, &response.outcome, env.now),
+            Request::Custom(custom) => env.workers.handlers.on_response(custom.mark, &response.outcome),
             Request::Action(action) => action.on_response(response, model, env.now),
             Request::Closing(_) => self.has_closing_error = true,
             _ => {}
@@ -379,7 +402,9 @@ fn auth_after(request: &Request, before: Auth, outcome: &Outcome, env: &Environm
             | Request::Update { token, .. }
             | Request::Logout { token }
             | Request::Put { token, .. }
-            | Request::Get { token, .. },
+            | Request::Get { token, .. }
+            | Request::Stat { token, .. }
+            | Request::Custom(CustomRequest { token, .. }),
             outcome,
         ) => match (token.as_ref().map(vm_of), outcome) {
             (None, Outcome::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,

@@ -28,7 +28,10 @@ impl Jobs for FakeJobs {
 
     fn drain(&mut self, completions: &mut VecDeque<Completion>) {
         let env = &mut self.0.borrow_mut().env;
-        let done = env.workers.collect(env.config.doubled_percent);
+        let Environment { workers, network, config, .. } = &mut *env;
+        let is_open = |conn| network.open_connection(conn).is_some();
+        let done = workers.collect(config.doubled_percent, is_open);
+        env.workers.handlers.hurry(env.now);
         env.observations.operations += done.len() as u64;
         for completion in &done {
             let (job, is_done) = (completion.key.job, completion.result.is_ok());
@@ -40,7 +43,7 @@ impl Jobs for FakeJobs {
     fn replace_worker(&mut self, lane: Lane, run: RunId) {
         let env = &mut self.0.borrow_mut().env;
         env.log(|| format!("run {} of {lane:?} is given up", run.0));
-        if let Err(why) = env.workers.replace(lane, run) {
+        if let Err(why) = env.workers.replace(lane, run, env.config.threads) {
             env.fail(format!("{why}: {lane:?}"));
         }
     }

@@ -1,9 +1,12 @@
 //! Simulated workers: every job is really run, on a store in memory, but when, in which order and whether its result
 //! is delivered is random. Passwords are not hashed: that would take real time.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::delivery::Delivery;
 use super::fairness::FairnessMonitor;
+use super::fake_handlers::FakeHandlers;
 use super::fault_config::FaultConfig;
 use super::faulty_store::StoreFaults;
 use super::maintenance::Maintenance;
@@ -11,6 +14,9 @@ use super::random::Random;
 use super::trace::Trace;
 use super::verification::{Verification, ensure};
 use vmherd::internals::clock::Instant;
+use vmherd::internals::embed::HandlerCall;
+use vmherd::internals::ids::ConnId;
+use vmherd::internals::limits;
 use vmherd::internals::store::{StoreError, StoreFactory, Write};
 use vmherd::internals::work::pages::PageRequest;
 use vmherd::internals::work::password::{Cost, PasswordCheck, known_costs};
@@ -35,19 +41,24 @@ pub(super) struct FakeWorkers {
     /// Finished runs of each lane.
     runs_done: [u64; Lane::ALL.len()],
     running: Vec<Run>,
+    pub(super) handlers: FakeHandlers,
     done: Vec<Completion>,
     /// Jobs whose result will be delivered again.
     doubled: Vec<JobKey>,
     is_woken: bool,
     last_run: u64,
+    pub(super) delivery: Delivery,
 }
 
 /// A thread at work.
 struct Run {
     id: RunId,
     lane: Lane,
-    ends: Instant,
+    /// `None`: never.
+    ends: Option<Instant>,
     completions: Vec<Completion>,
+    /// A handler is called at its end.
+    call: Option<(JobKey, Instant, HandlerCall)>,
     /// It was replaced, and no longer counts as a thread of the lane.
     is_replaced: bool,
 }
@@ -61,7 +72,7 @@ pub(super) struct InterleavedJob {
 }
 
 impl FakeWorkers {
-    pub(super) fn new(maintenance: &Maintenance, random: Random) -> FakeWorkers {
+    pub(super) fn new(maintenance: &Maintenance, handlers: FakeHandlers, random: Random) -> FakeWorkers {
         let factory = Arc::clone(&maintenance.factory);
         FakeWorkers {
             random,
@@ -74,15 +85,18 @@ impl FakeWorkers {
             looks: [Instant::ORIGIN; Lane::ALL.len()],
             runs_done: [0; Lane::ALL.len()],
             running: Vec::new(),
+            handlers,
             done: Vec::new(),
             doubled: Vec::new(),
             is_woken: false,
             last_run: 0,
+            delivery: Delivery::default(),
         }
     }
 
     /// Queues `job`.
     pub(super) fn submit(&mut self, job: Job, now: Instant, config: &FaultConfig) -> Result<(), QueueFull> {
+        self.delivery.add(&job);
         let lane = job.work.lane() as usize;
         let waiting = &mut self.waiting[lane];
         if job.priority == Priority::Normal && self.random.chance(config.full_percent) {
@@ -101,17 +115,20 @@ impl FakeWorkers {
         for other in evicted {
             note(&mut self.unfairness, fairness.evict(&other, &job));
             self.done.push(Completion { key: other.key, result: Err(WorkError::NoRoom) });
+            // It may still be withdrawn.
+            self.delivery.counts.is_uncertain |= lane == Lane::Auth as usize;
             self.is_woken = true;
         }
         fairness.add(&job);
         Ok(())
     }
 
-    /// Replaces the thread of `run`, which is stuck.
-    pub(super) fn replace(&mut self, lane: Lane, run: RunId) -> Verification {
+    /// Replaces the thread of `run`, which is stuck, unless too many of its lane are.
+    pub(super) fn replace(&mut self, lane: Lane, run: RunId, threads: usize) -> Verification {
         ensure(!matches!(lane, Lane::Auth | Lane::Compute), "a worker that only computes is replaced")?;
+        let stuck = self.running.iter().filter(|run| run.lane == lane && run.is_replaced).count();
         let Some(run) = self.running.iter_mut().find(|other| other.id == run) else { return Ok(()) };
-        run.is_replaced = true;
+        run.is_replaced |= stuck < threads * limits::REPLACEMENTS_PER_WORKER;
         ensure(run.lane == lane, "a run of another lane is given up")
     }
 
@@ -126,26 +143,31 @@ impl FakeWorkers {
 
     /// Begins and ends what is due.
     pub(super) fn advance(&mut self, now: Instant, config: &FaultConfig, trace: &mut Trace) {
+        self.handlers.advance(now);
         loop {
-            let is_over = |run: &Run| run.ends <= now;
+            let is_over = |run: &Run| run.ends.is_some_and(|ends| ends <= now);
             while let Some(at) = self.running.iter().position(is_over) {
                 let run = self.running.swap_remove(at);
                 trace.add(now, || format!("run {} ends", run.id.0));
                 self.runs_done[run.lane as usize] += 1;
+                self.is_woken |= !run.completions.is_empty();
                 self.done.extend(run.completions);
-                self.is_woken = true;
+                if let Some((key, deadline, call)) = run.call {
+                    self.handlers.call(key, deadline, call, now);
+                }
             }
             let may_begin = |lane: &Lane| self.begins(*lane, config.threads).is_some_and(|at| at <= now);
-            let Some(lane) = Lane::ALL.into_iter().find(may_begin) else { return };
+            let Some(lane) = Lane::ALL.into_iter().find(may_begin) else { break };
             self.begin(lane, now, config, trace);
         }
+        self.is_woken |= self.handlers.has_completions();
     }
 
     /// When something is due next.
     pub(super) fn next(&self, threads: usize) -> Option<Instant> {
-        let ends = self.running.iter().map(|run| run.ends);
+        let ends = self.running.iter().filter_map(|run| run.ends);
         let begins = Lane::ALL.into_iter().filter_map(|lane| self.begins(lane, threads));
-        ends.chain(begins).min()
+        ends.chain(begins).chain(self.handlers.next()).min()
     }
 
     /// Whether the lanes were fair to all connections.
@@ -155,13 +177,22 @@ impl FakeWorkers {
 
     /// Whether the reactor is to look for results; true once.
     pub(super) fn take_wake(&mut self) -> bool {
-        std::mem::take(&mut self.is_woken)
+        std::mem::take(&mut self.is_woken) | self.handlers.take_wake()
     }
 
     /// Results in any order, and after them some earlier ones again, as errors: a reactor that used them would
     /// report an error to a client.
-    pub(super) fn collect(&mut self, doubled_percent: usize) -> Vec<Completion> {
+    pub(super) fn collect(
+        &mut self,
+        doubled_percent: usize,
+        is_open: impl Fn(ConnId) -> bool,
+    ) -> Vec<Completion> {
         let mut done = std::mem::take(&mut self.done);
+        done.extend(self.handlers.take_completions());
+        // The panic of a handler after its answer comes after that.
+        let mut keys = HashSet::new();
+        let panics: Vec<Completion> =
+            done.extract_if(.., |completion| !keys.insert(completion.key)).collect();
         self.random.shuffle(&mut done);
         let doubled = std::mem::take(&mut self.doubled);
         for completion in &done {
@@ -170,23 +201,27 @@ impl FakeWorkers {
                 self.is_woken = true;
             }
         }
+        done.extend(panics);
         let again = |key| Completion { key, result: Err(WorkError::Internal) };
         done.extend(doubled.into_iter().map(again));
+        done.iter().for_each(|completion| self.delivery.deliver(completion, &is_open));
         done
     }
 
     /// When the next job of the lane is begun, if there is one.
     fn begins(&self, lane: Lane, threads: usize) -> Option<Instant> {
-        let looks = self.looks[lane as usize];
-        (!self.waiting[lane as usize].is_empty()).then(|| self.thread_free(lane, threads).max(looks))
+        if self.waiting[lane as usize].is_empty() {
+            return None;
+        }
+        Some(self.thread_free(lane, threads)?.max(self.looks[lane as usize]))
     }
 
-    /// When a thread of the lane is free.
-    fn thread_free(&self, lane: Lane, threads: usize) -> Instant {
+    /// When a thread of the lane is free; `None`: never.
+    fn thread_free(&self, lane: Lane, threads: usize) -> Option<Instant> {
         let busy = self.running.iter().filter(|run| run.lane == lane && !run.is_replaced);
         match busy.clone().count() < threads {
-            true => Instant::ORIGIN,
-            false => busy.map(|run| run.ends).min().unwrap_or(Instant::ORIGIN),
+            true => Some(Instant::ORIGIN),
+            false => busy.filter_map(|run| run.ends).min(),
         }
     }
 
@@ -207,6 +242,10 @@ impl FakeWorkers {
                 continue;
             }
             trace.add(now, || format!("run {} runs job {}", id.0, job.key.job));
+            if let Work::Handle(call) = job.work {
+                self.begin_handler(id, (job.key, job.deadline, call), now, config);
+                continue;
+            }
             keys.push(job.key);
             tasks.push(with_keys_max(job.work, config.keys_max));
         }
@@ -215,6 +254,29 @@ impl FakeWorkers {
             keys.into_iter().zip(results).map(|(key, result)| Completion { key, result }).collect();
         if !completions.is_empty() {
             self.keep_busy(id, lane, completions, now, config);
+        }
+    }
+
+    /// Calls a handler, now or at the end of a run that may never end. Its thread is busy until then.
+    fn begin_handler(
+        &mut self,
+        id: RunId,
+        (key, deadline, call): (JobKey, Instant, HandlerCall),
+        now: Instant,
+        config: &FaultConfig,
+    ) {
+        let hangs = self.random.chance(config.handlers_hang_percent);
+        let call = match self.random.chance(50) {
+            true => Some((key, deadline, call)),
+            false => {
+                self.handlers.call(key, deadline, call, now);
+                None
+            }
+        };
+        self.keep_busy(id, Lane::Handler, Vec::new(), now, config);
+        if let Some(run) = self.running.last_mut() {
+            run.call = call;
+            run.ends = run.ends.filter(|_| !hangs);
         }
     }
 
@@ -241,7 +303,8 @@ impl FakeWorkers {
         } else {
             self.random.micros(0, config.job_micros_max)
         };
-        self.running.push(Run { id, lane, ends: now + takes, completions, is_replaced: false });
+        let ends = Some(now + takes);
+        self.running.push(Run { id, lane, ends, completions, call: None, is_replaced: false });
     }
 
     /// Runs `tasks` one by one, sometimes with writes of other threads interleaved, or, if they write, together.

@@ -46,6 +46,17 @@ pub(super) struct FaultConfig {
     pub(super) threads: usize,
     /// Most writes that a thread takes at once.
     pub(super) writes_at_once: usize,
+    // ── The handlers ──
+    /// The time that they have.
+    pub(super) handler_deadline: Duration,
+    /// Percent of calls that another thread answers.
+    pub(super) handlers_later_percent: usize,
+    /// Percent of calls without an answer; further ones are never answered, or panic.
+    pub(super) handlers_failed_percent: usize,
+    /// Percent of calls that close their client.
+    pub(super) handlers_close_percent: usize,
+    /// Percent of calls that do not return.
+    pub(super) handlers_hang_percent: usize,
     // ── The points ──
     /// Points are written behind, to a faulty store.
     pub(super) writes_behind: bool,
@@ -97,6 +108,8 @@ impl FaultConfig {
         let [late_event_percent, broken_percent, aborted_percent] = [maybe(30), maybe(30), maybe(20)];
         let [full_percent, stuck_percent, failed_percent, doubled_percent] =
             [maybe(20), maybe(8), maybe(15), maybe(30)];
+        let [handlers_later_percent, handlers_failed_percent] = [maybe(100), maybe(40)];
+        let [handlers_close_percent, handlers_hang_percent] = [maybe(30), maybe(10)];
         let (is_calm, is_crowded) = (random.chance(30), random.chance(25));
         let clients_hoard = random.chance(6);
         let bounds = Bounds {
@@ -130,6 +143,16 @@ impl FaultConfig {
             queue_max: random.pick(&[2, 8, 256, 256]),
             threads: random.between(1, 3),
             writes_at_once: limits::WRITES_PER_COMMIT_MAX,
+            handler_deadline: random.pick(&[
+                Duration::from_millis(20),
+                Duration::from_millis(500),
+                Duration::from_secs(5),
+                limits::HANDLER_DEADLINE,
+            ]),
+            handlers_later_percent,
+            handlers_failed_percent,
+            handlers_close_percent,
+            handlers_hang_percent,
             writes_behind: is_crowded || random.chance(50),
             removes_points: is_crowded || random.chance(30),
             keys_max: match is_crowded || random.chance(30) {
@@ -204,6 +227,7 @@ impl FaultConfig {
             full_percent: 0,
             stuck_percent: 0,
             failed_percent: 0,
+            handlers_hang_percent: 0,
             queue_max: 1000,
             ..self
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::connection::Connection;
+use super::fake_handlers::ActRecord;
 use super::fault_config::FaultConfig;
 use super::verification::Verification;
 use vmherd::internals::clock::Instant;
@@ -66,6 +67,14 @@ impl Network {
     pub(super) fn client_of_port(&self, port: u64) -> Option<usize> {
         let index = usize::try_from(port).ok()?.checked_sub(usize::from(FIRST_PORT))?;
         self.connections.get(index).map(|connection| connection.client)
+    }
+
+    /// A handler has closed a client, which may have left before.
+    pub(super) fn note_closed_by_handler(&mut self, record: ActRecord, now: Instant) {
+        let connection = &mut self.connections[usize::from(record.port - FIRST_PORT)];
+        if connection.is_open_at_server() {
+            connection.closed_by_handler.get_or_insert((now, record.number));
+        }
     }
 
     /// The open connection with this id.

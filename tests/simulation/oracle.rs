@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::action_requests::ActionRequest;
 use super::network::CLOSED_LISTENER;
 use super::reference_model::ModelToken;
 use super::reply_context::{Auth, ReplyContext};
 use super::request::{InvalidRequest, Request};
-use super::response::{ClosingError, Outcome, Response};
+use super::response::{ClosingError, Outcome, Response, Shape};
+use super::verb_requests::{Custom, CustomRequest};
 use super::verification::{Verification, ensure};
+use vmherd::internals::clock::Instant;
 use vmherd::internals::limits;
 
 impl ReplyContext<'_> {
@@ -18,10 +20,7 @@ impl ReplyContext<'_> {
     pub(super) fn check(&self, request: &Request, response: &Response) -> Verification {
         if let Request::Closing(error) = request {
             if let Some(status) = self.status {
-                ensure(
-                    status == self.status_of(request, &response.outcome),
-                    "another status than the last error'",
-                )?;
+                ensure(status == self.status_of(request, response), "another status than the last error's")?;
             }
             return ensure(
                 response.outcome == Outcome::Closing(*error),
@@ -29,10 +28,14 @@ impl ReplyContext<'_> {
             );
         }
         if let Some(status) = self.status {
-            ensure(status == self.status_of(request, &response.outcome), "another status than the reply's")?;
+            ensure(status == self.status_of(request, response), "another status than the reply's")?;
         }
-        let is_action = matches!(request, Request::Action(_) | Request::Convert { .. });
-        ensure(response.is_action == is_action, "a reply in the shape of another dialect")?;
+        // A client that failed to authenticate gets the shape of a command in any dialect.
+        let shape = if self.status == Some(401) { Shape::Command } else { request.shape() };
+        ensure(response.shape == shape, "a reply in the shape of another dialect")?;
+        if response.outcome == Outcome::Internal && !matches!(request, Request::Custom(_)) {
+            return Err("an internal error of the server".to_owned());
+        }
         if self.is_excused(request, &response.outcome) {
             return Ok(());
         }
@@ -47,7 +50,12 @@ impl ReplyContext<'_> {
         };
         let needs_login = match request {
             Request::Invalid(bad) => bad.needs_login(),
-            Request::Put { .. } | Request::Get { .. } => self.requires_login_for_points(),
+            Request::Put { .. } | Request::Get { .. } | Request::Stat { .. } => self.requires_login(),
+            Request::Custom(CustomRequest { custom, .. }) => match custom {
+                Custom::Inspect => false,
+                Custom::Report => true,
+                Custom::Probe | Custom::Reboot => self.requires_login(),
+            },
             _ => matches!(request, Request::List { .. } | Request::Update { .. } | Request::Logout { .. }),
         };
         if needs_login && let Some(verification) = self.check_login(login, &response.outcome) {
@@ -68,6 +76,8 @@ impl ReplyContext<'_> {
             Request::Get { query, .. } => self.check_get(query, response),
             Request::Action(action) => self.check_action(*action, response),
             Request::Convert { mark } => self.check_conversion(*mark, response),
+            Request::Stat { .. } => self.check_stat(response),
+            Request::Custom(custom) => self.check_custom(*custom, login, response),
             Request::Health => ensure(response.data == "ok", "the server is not healthy"),
             Request::FrontPage => {
                 let is_page = response.data.as_str().is_some_and(|page| page.starts_with("vmherd"));
@@ -82,6 +92,7 @@ impl ReplyContext<'_> {
     fn is_excused(&self, request: &Request, outcome: &Outcome) -> bool {
         let uses_store = match request {
             Request::Ping | Request::Convert { .. } | Request::FrontPage => false,
+            Request::Stat { token, .. } | Request::Custom(CustomRequest { token, .. }) => token.is_some(),
             Request::Invalid(bad) => *bad == InvalidRequest::UnknownDisk,
             Request::Action(action) => *action != ActionRequest::Unknown,
             _ => true,
@@ -93,7 +104,8 @@ impl ReplyContext<'_> {
             _ => true,
         };
         let writes = match request {
-            Request::List { .. } | Request::Get { .. } | Request::Health => false,
+            Request::List { .. } | Request::Get { .. } | Request::Stat { .. } | Request::Health => false,
+            Request::Custom(_) => false,
             Request::Action(action) => action.writes(),
             _ => true,
         };
@@ -102,6 +114,8 @@ impl ReplyContext<'_> {
             Outcome::Busy if begins_command && self.config.limits_requests() => true,
             // A login that is delayed after failed ones does not outlast the server.
             Outcome::Busy if matches!(request, Request::Authenticate { .. }) && self.is_stopped => true,
+            // Its own queue may be full.
+            Outcome::Busy if matches!(request, Request::Custom(_)) => self.config.is_busy_possible(),
             Outcome::Busy => uses_store && self.config.is_busy_possible(),
             Outcome::StoreUnavailable => uses_store && self.config.is_failure_possible(),
             Outcome::Unknown => uses_store && writes && self.config.is_failure_possible(),
@@ -159,10 +173,12 @@ impl ReplyContext<'_> {
     }
 
     /// The status of a reply.
-    fn status_of(&self, request: &Request, outcome: &Outcome) -> u16 {
-        match (request, outcome) {
+    fn status_of(&self, request: &Request, response: &Response) -> u16 {
+        match (request, &response.outcome) {
+            // Clients of verbs give up on any other status.
+            _ if self.head.names_verb && response.shape == Shape::Verb => 200,
             (_, Outcome::Busy | Outcome::StoreUnavailable) => 503,
-            (_, Outcome::InvalidToken) if self.has_bearer_token => 401,
+            (_, Outcome::InvalidToken) if self.head.has_bearer_token => 401,
             (
                 Request::Invalid(
                     InvalidRequest::NotJson | InvalidRequest::Array | InvalidRequest::StrayBytes,
@@ -174,6 +190,16 @@ impl ReplyContext<'_> {
             (_, Outcome::Closing(_)) => 400,
             _ => 200,
         }
+    }
+
+    /// The status of the server: its uptime is in whole seconds.
+    fn check_stat(&self, response: &Response) -> Verification {
+        ensure(response.outcome == Outcome::Success && response.message() == "OK", "no status")?;
+        let uptime = |at: Instant| (at - self.started).as_secs();
+        let shown = response.data["uptime"].as_u64().ok_or("an uptime that is no integer")?;
+        ensure((uptime(self.sent)..=uptime(self.now)).contains(&shown), "a wrong uptime")?;
+        let wanted = json!({"uptime": shown, "available": "nolimit", "version": env!("CARGO_PKG_VERSION")});
+        ensure(response.data == wanted, "a wrong status")
     }
 
     fn check_registration(&self, vm: usize, response: &Response) -> Verification {
@@ -302,6 +328,8 @@ fn check_bad(bad: InvalidRequest, response: &Response) -> Verification {
         }
         InvalidRequest::Array => message.starts_with("a request must be an object"),
         InvalidRequest::UnknownCommand | InvalidRequest::OperatorCommand => message == "Unknown command",
+        InvalidRequest::UnknownVerb => message == "Bad request (Unknown verb)",
+        InvalidRequest::BareVerb => message == "Bad request (Malformed request)",
         InvalidRequest::BadId => message.contains("request_id"),
         InvalidRequest::UnknownField(mark) => message.contains(&format!("mark{mark}")),
         InvalidRequest::ShortPassword => {

@@ -17,6 +17,7 @@ use super::reference_model::ReferenceModel;
 use super::request::{InvalidRequest, LISTS, Request};
 use super::response::ClosingError;
 use super::steps::{Step, ask, ending, read_pace, repeats, sends_nothing};
+use super::verb_requests::VerbForm;
 use vmherd::internals::limits;
 
 /// Makes the plan of client `number`.
@@ -48,7 +49,7 @@ pub(super) fn plan(
     if config.clients_hoard && random.chance(50) {
         return sends_a_large_part(framing, random).into();
     }
-    match random.between(0, 40) {
+    match random.between(0, 46) {
         0..=7 => mixed_requests(number, framing, random, model),
         8..=10 => floods(framing, random),
         11 | 12 => incomplete_request(framing, config, random),
@@ -63,6 +64,7 @@ pub(super) fn plan(
         24..=28 => manages_vms(framing, random, model),
         29..=32 => converts(framing, config, random),
         33..=36 => point_plan::puts_and_gets(framing, random, model),
+        37..=42 => calls_handlers(framing, random, model),
         _ => stays_anonymous(framing, random),
     }
     .into()
@@ -133,6 +135,16 @@ fn manages_vms(framing: Framing, random: &mut Random, model: &ReferenceModel) ->
     repeats(|has_id| Step::Action { has_id }, 20, framing, random, model)
 }
 
+/// Has handlers answer, and leaves early or stays.
+fn calls_handlers(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
+    let mut plan = repeats(|has_id| Step::Custom { has_id }, 10, framing, random, model);
+    if random.chance(20) {
+        plan.truncate(random.between(1, plan.len()));
+        plan.extend([Step::Pause(random.micros(0, 300_000)), random.pick_end()]);
+    }
+    plan
+}
+
 /// Requests lists of several pages, and changes VMs meanwhile.
 fn requests_pages(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
     let vm = random.between(0, model.vms.len().min(2) - 1);
@@ -158,10 +170,13 @@ fn requests_pages(framing: Framing, random: &mut Random, model: &ReferenceModel)
 fn floods(framing: Framing, random: &mut Random) -> Vec<Step> {
     let with_id_percent = random.pick(&[0, 0, 50, 100]);
     let count = random.between(limits::STEPS_PER_TICK_MAX, 5 * limits::STEPS_PER_TICK_MAX);
-    let ping =
-        |random: &mut Random| Step::Ask { request: Request::Ping, has_id: random.chance(with_id_percent) };
+    let inline = |random: &mut Random| {
+        let stat = Request::Stat { form: VerbForm::Message, token: None };
+        let request = if random.chance(20) { stat } else { Request::Ping };
+        Step::Ask { request, has_id: random.chance(with_id_percent) }
+    };
     let mut plan = vec![Step::Pause(random.micros(0, 100_000)), read_pace(random)];
-    plan.extend((0..count).map(|_| ping(random)));
+    plan.extend((0..count).map(|_| inline(random)));
     plan.extend(ending(framing, random));
     plan
 }
@@ -251,7 +266,8 @@ fn stays_anonymous(framing: Framing, random: &mut Random) -> Vec<Step> {
     for _ in 0..random.between(1, 8) {
         let request = match random.chance(70) {
             true => Request::List { list: random.pick(&LISTS), token: None },
-            false => Request::Ping,
+            false if random.chance(50) => Request::Ping,
+            false => Request::Stat { form: random.pick(&VerbForm::ALL), token: None },
         };
         plan.push(Step::Ask { request, has_id: random.chance(30) });
         plan.push(Step::Pause(random.micros(0, 1_000_000)));

@@ -149,6 +149,7 @@ fn the_server_reads_what_an_http_client_posts() {
         for _ in 0..random.between(1, 4) {
             let body = body(&mut random);
             let http_style = HttpStyle {
+                path: None,
                 bearer_token: random.chance(30).then(|| format!("{:x}", random.number())),
                 is_chunked: random.chance(50),
                 expects_continue: random.chance(20),

@@ -4,7 +4,9 @@ use super::action_requests::ActionRequest;
 use super::environment::{Environment, Knowledge};
 use super::expectations::Expectations;
 use super::metric_requests::{MetricContext, MetricRequest};
+use super::random::Random;
 use super::request::{InvalidRequest, LISTS, Request};
+use super::verb_requests::{Custom, CustomRequest, VerbForm};
 use vmherd::internals::limits;
 
 /// Any request that makes sense now.
@@ -21,7 +23,7 @@ pub(super) fn choose(
         (0..model.vms.len()).filter(|vm| model.vms[*vm].owner == Some(by.requester.client)).collect();
     let token =
         (!model.tokens.is_empty() && random.chance(15)).then(|| random.between(0, model.tokens.len() - 1));
-    Some(match random.between(0, 32) {
+    Some(match random.between(0, 43) {
         0..=3 => Request::Ping,
         4 | 5 => Request::Register { vm: *own.first()? },
         6..=8 if expectations.barrier_count < ISSUED_MAX => {
@@ -50,6 +52,8 @@ pub(super) fn choose(
             InvalidRequest::UnknownCommand,
             InvalidRequest::ShortPassword,
             InvalidRequest::OperatorCommand,
+            InvalidRequest::UnknownVerb,
+            InvalidRequest::BareVerb,
         ])),
         20..=23 => Request::Action(ActionRequest::choose(random, model)),
         24..=26 => Request::Convert { mark },
@@ -59,8 +63,21 @@ pub(super) fn choose(
             let request = MetricRequest::Any.choose(by, marks, points, random);
             token.into_iter().fold(request, Request::with_token)
         }
+        33..=35 => Request::Stat { form: random.pick(&VerbForm::ALL), token },
+        36..=43 => Request::Custom(custom(mark, token, random)),
         _ => Request::Ping,
     })
+}
+
+/// A request for an added verb or command.
+pub(super) fn custom(mark: u64, token: Option<usize>, random: &mut Random) -> CustomRequest {
+    CustomRequest {
+        custom: random.pick(&Custom::ALL),
+        form: random.pick(&[VerbForm::Message, VerbForm::Post]),
+        mark,
+        filler: random.mostly_few(0, 1500),
+        token,
+    }
 }
 
 /// Barriers after which a client no longer logs in, so that no token is evicted by newer ones.

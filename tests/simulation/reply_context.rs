@@ -1,5 +1,6 @@
 //! What is known when a reply is checked: the request, the models, the clocks and the login of the connection.
 
+use super::fake_handlers::FakeHandlers;
 use super::fault_config::FaultConfig;
 use super::network::CLOSED_LISTENER;
 use super::point_model::PointModel;
@@ -18,12 +19,23 @@ pub(super) enum Auth {
     Unsure,
 }
 
+/// What the head of an HTTP request has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct RequestHead {
+    pub(super) has_bearer_token: bool,
+    /// Its path is that of a verb.
+    pub(super) names_verb: bool,
+}
+
 /// What is known when a reply is checked.
 pub(super) struct ReplyContext<'a> {
     pub(super) config: &'a FaultConfig,
     pub(super) model: &'a ReferenceModel,
     pub(super) point_model: &'a PointModel,
+    pub(super) handlers: &'a FakeHandlers,
     pub(super) wall_clock: &'a WallClock,
+    /// When the server was started.
+    pub(super) started: Instant,
     pub(super) now: Instant,
     pub(super) is_stopped: bool,
     /// The client that gets it.
@@ -43,8 +55,7 @@ pub(super) struct ReplyContext<'a> {
     pub(super) is_stateless: bool,
     /// The status of the reply, where the framing has one.
     pub(super) status: Option<u16>,
-    /// The token came in a header field.
-    pub(super) has_bearer_token: bool,
+    pub(super) head: RequestHead,
 }
 
 impl ReplyContext<'_> {
@@ -61,8 +72,8 @@ impl ReplyContext<'_> {
         }
     }
 
-    /// Whether points are only for authenticated clients.
-    pub(super) fn requires_login_for_points(&self) -> bool {
+    /// Whether points and verbs are only for authenticated clients.
+    pub(super) fn requires_login(&self) -> bool {
         self.listener == CLOSED_LISTENER
     }
 }

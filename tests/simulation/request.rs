@@ -3,7 +3,8 @@
 use super::action_requests::ActionRequest;
 use super::point_model::{Batch, PointQuery};
 use super::reference_model::ReferenceModel;
-use super::response::ClosingError;
+use super::response::{ClosingError, Shape};
+use super::verb_requests::{CustomRequest, STAT_PATHS, VerbForm};
 
 /// A request, which gets one reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +43,13 @@ pub(super) enum Request {
     Convert {
         mark: u64,
     },
+    /// The verb `STAT`.
+    Stat {
+        form: VerbForm,
+        token: Option<usize>,
+    },
+    /// An added verb or command.
+    Custom(CustomRequest),
     /// Pages of HTTP.
     Health,
     FrontPage,
@@ -67,6 +75,9 @@ pub(super) enum InvalidRequest {
     UnknownField(u64),
     ShortPassword,
     OperatorCommand,
+    UnknownVerb,
+    /// A verb without parameters.
+    BareVerb,
     // Errors that only an authenticated client gets:
     UnknownList,
     EmptyUpdate,
@@ -80,9 +91,12 @@ impl Request {
     pub(super) fn is_barrier(&self) -> bool {
         match self {
             Request::Register { .. } | Request::Authenticate { .. } | Request::Logout { .. } => true,
-            Request::List { token, .. } | Request::Update { token, .. } => token.is_some(),
+            Request::List { token, .. } | Request::Update { token, .. } | Request::Stat { token, .. } => {
+                token.is_some()
+            }
             Request::Put { token, .. } | Request::Get { token, .. } => token.is_some(),
             Request::Action(action) => action.is_barrier(),
+            Request::Custom(custom) => custom.token.is_some(),
             Request::Invalid(bad) => *bad == InvalidRequest::ShortPassword,
             Request::Ping
             | Request::Convert { .. }
@@ -96,6 +110,7 @@ impl Request {
     pub(super) fn has_no_id(&self) -> bool {
         let is_page = matches!(self, Request::Health | Request::FrontPage);
         is_page
+            || self.verb_paths().is_some()
             || matches!(
                 self,
                 Request::Invalid(
@@ -117,6 +132,10 @@ impl Request {
             Request::Logout { token: None } => Request::Logout { token },
             Request::Put { batch, text, token: None } => Request::Put { batch, text, token },
             Request::Get { query, token: None } => Request::Get { query, token },
+            Request::Stat { form, token: None } => Request::Stat { form, token },
+            Request::Custom(custom) => {
+                Request::Custom(CustomRequest { token: custom.token.or(token), ..custom })
+            }
             other => other,
         }
     }
@@ -124,8 +143,57 @@ impl Request {
     pub(super) fn token(&self) -> Option<usize> {
         match self {
             Request::List { token, .. } | Request::Update { token, .. } | Request::Logout { token } => *token,
-            Request::Put { token, .. } | Request::Get { token, .. } => *token,
+            Request::Put { token, .. } | Request::Get { token, .. } | Request::Stat { token, .. } => *token,
+            Request::Custom(custom) => custom.token,
             _ => None,
+        }
+    }
+
+    /// Whether its text has no place for a token.
+    pub(super) fn needs_bearer_token(&self) -> bool {
+        match self {
+            Request::Stat { .. } => true,
+            Request::Custom(custom) => custom.is_verb(),
+            _ => false,
+        }
+    }
+
+    /// How it names its verb; `None` if it has none.
+    pub(super) fn verb_form(&self) -> Option<VerbForm> {
+        match self {
+            Request::Stat { form, .. } => Some(*form),
+            Request::Custom(custom) if custom.is_verb() => Some(custom.form),
+            _ => None,
+        }
+    }
+
+    /// The paths that name its verb, if it has no other name there.
+    pub(super) fn verb_paths(&self) -> Option<[&'static str; 3]> {
+        self.verb_form().filter(|form| *form != VerbForm::Message)?;
+        match self {
+            Request::Custom(custom) => Some(custom.custom.paths()),
+            _ => Some(STAT_PATHS),
+        }
+    }
+
+    /// The request as it is sent where there are no paths and no header fields.
+    pub(super) fn without_http(self) -> Request {
+        match self {
+            Request::Health | Request::FrontPage => Request::Ping,
+            Request::Stat { .. } => Request::Stat { form: VerbForm::Message, token: None },
+            Request::Custom(custom) => Request::Custom(custom.without_http()),
+            other => other,
+        }
+    }
+
+    /// The shape of its reply.
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Request::Action(_) | Request::Convert { .. } => Shape::Action,
+            Request::Stat { .. } => Shape::Verb,
+            Request::Custom(custom) if custom.is_verb() => Shape::Verb,
+            Request::Invalid(InvalidRequest::UnknownVerb | InvalidRequest::BareVerb) => Shape::Verb,
+            _ => Shape::Command,
         }
     }
 
@@ -169,6 +237,16 @@ impl Request {
                 ("get", format!("\"key\": \"{}\", {from}{to}{}", query.key, token(of)))
             }
             Request::Action(action) => return format!("{{{id}{}}}", action.text()),
+            Request::Stat { form, .. } => {
+                // They are ignored.
+                let parameters = "{\"detail\": [1, {}], \"detail\": null}";
+                return match form {
+                    VerbForm::Message => format!("{{{id}\"verb\": \"STAT\", \"parameters\": {parameters}}}"),
+                    VerbForm::Post => parameters.to_owned(),
+                    VerbForm::PostNothing | VerbForm::Get => String::new(),
+                };
+            }
+            Request::Custom(custom) => return custom.text(&id, &token(&custom.token)),
             Request::Convert { mark } => {
                 let data = format!("unit{mark}&&name&&x&&empty&&&&id&&{mark}&&");
                 return format!("{{{id}\"data\": \"{data}\"}}");
@@ -196,6 +274,8 @@ impl InvalidRequest {
                 "{{{id}\"command\": \"register\", \"data\": {{\"vm_id\": \"v\", \"password\": \"short\", \"ram\": 1, \"cpu\": 1, \"disks\": []}}}}"
             ),
             InvalidRequest::OperatorCommand => format!("{{{id}\"command\": \"stats\", \"data\": {{}}}}"),
+            InvalidRequest::UnknownVerb => format!("{{{id}\"verb\": \"STATE\", \"parameters\": {{}}}}"),
+            InvalidRequest::BareVerb => format!("{{{id}\"verb\": \"STAT\"}}"),
             InvalidRequest::UnknownList => {
                 format!("{{{id}\"command\": \"list\", \"data\": {{\"list_type\": \"cows\"}}}}")
             }
@@ -224,6 +304,8 @@ impl InvalidRequest {
                 | InvalidRequest::UnknownCommand
                 | InvalidRequest::BadId
                 | InvalidRequest::TextLine
+                | InvalidRequest::UnknownVerb
+                | InvalidRequest::BareVerb
         )
     }
 }

@@ -12,8 +12,18 @@ pub(super) struct Response {
     pub(super) message: Option<String>,
     /// All of a reply to an action; in metrics text the lines after its first.
     pub(super) data: Value,
-    /// It is in the shape of the dialect `action`, or of a conversion.
-    pub(super) is_action: bool,
+    pub(super) shape: Shape,
+}
+
+/// The shape of a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    /// That of the dialect `command`, or of no dialect: a page, or lines.
+    Command,
+    /// That of the dialect `action`, or of a conversion.
+    Action,
+    /// That of the dialect `verb`.
+    Verb,
 }
 
 /// The result that a reply reports.
@@ -31,6 +41,7 @@ pub(super) enum Outcome {
     RegistrationClosed,
     UnknownVm,
     NotAuthorized,
+    Internal,
     Closing(ClosingError),
     /// Some other error.
     Other,
@@ -51,11 +62,17 @@ impl Response {
     pub(super) fn read(text: &str) -> Result<Response, String> {
         if text.starts_with("This port speaks JSON") {
             let outcome = Outcome::Closing(ClosingError::WrongProtocol);
-            return Ok(Response { id: None, outcome, message: None, data: Value::Null, is_action: false });
+            return Ok(Response {
+                id: None,
+                outcome,
+                message: None,
+                data: Value::Null,
+                shape: Shape::Command,
+            });
         }
         if text == "ok" || text.starts_with("vmherd knows") {
             let (outcome, data) = (Outcome::Success, Value::String(text.to_owned()));
-            return Ok(Response { id: None, outcome, message: None, data, is_action: false });
+            return Ok(Response { id: None, outcome, message: None, data, shape: Shape::Command });
         }
         let value: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
         let object = value.as_object().ok_or("no object")?;
@@ -67,29 +84,34 @@ impl Response {
         }
         if !object.contains_key("message") {
             let message = object.get("error").and_then(Value::as_str).map(str::to_owned);
-            let outcome = message.as_deref().map_or(Ok(Outcome::Success), error)?;
-            return Ok(Response { id, outcome, message, data: value, is_action: true });
+            let outcome = message.as_deref().map_or(Outcome::Success, error);
+            return Ok(Response { id, outcome, message, data: value, shape: Shape::Action });
         }
         if object.len() != 3 + usize::from(id.is_some()) || !object["data"].is_object() {
             return Err("not the shape of a reply".to_owned());
         }
         let message = object["message"].as_str().map(str::to_owned);
-        let outcome = match object["status"].as_str() {
-            Some("success") => Outcome::Success,
-            Some("error") => error(message.as_deref().ok_or("an error without a message")?)?,
+        let (shape, is_success) = match (object.get("status"), object.get("success")) {
+            (Some(Value::String(status)), None) if status == "success" => (Shape::Command, true),
+            (Some(Value::String(status)), None) if status == "error" => (Shape::Command, false),
+            (None, Some(Value::Bool(is_success))) => (Shape::Verb, *is_success),
             _ => return Err("neither success nor error".to_owned()),
         };
-        Ok(Response { id, outcome, message, data: object["data"].clone(), is_action: false })
+        let outcome = match is_success {
+            true => Outcome::Success,
+            false => error(message.as_deref().ok_or("an error without a message")?),
+        };
+        Ok(Response { id, outcome, message, data: object["data"].clone(), shape })
     }
 
     /// Reads a reply of metrics text, without the empty line at its end.
     pub(super) fn read_lines(text: &str) -> Result<Response, String> {
         let (outcome, message) = match TextReply::parse(text)? {
             TextReply::Points(_) => (Outcome::Success, None),
-            TextReply::Error(message) => (error(message)?, Some(message.to_owned())),
+            TextReply::Error(message) => (error(message), Some(message.to_owned())),
         };
         let data = Value::String(text.split_once('\n').map_or("", |(_, rest)| rest).to_owned());
-        Ok(Response { id: None, outcome, message, data, is_action: false })
+        Ok(Response { id: None, outcome, message, data, shape: Shape::Command })
     }
 
     /// The status in the reply to an action.
@@ -102,15 +124,15 @@ impl Response {
     }
 }
 
-fn error(message: &str) -> Result<Outcome, String> {
-    Ok(match message {
-        "internal error" => return Err("an internal error of the server".to_owned()),
-        "busy" => Outcome::Busy,
-        "store unavailable" => Outcome::StoreUnavailable,
-        "outcome unknown" => Outcome::Unknown,
-        "You have to authenticate to run this operation" | "authentication required" => {
-            Outcome::AuthenticationRequired
-        }
+fn error(message: &str) -> Outcome {
+    match message {
+        "internal error" | "Internal error" => Outcome::Internal,
+        "busy" | "Unavailable (busy)" => Outcome::Busy,
+        "store unavailable" | "Unavailable (store unavailable)" => Outcome::StoreUnavailable,
+        "outcome unknown" | "Internal error (outcome unknown)" => Outcome::Unknown,
+        "You have to authenticate to run this operation"
+        | "authentication required"
+        | "Bad authentication (Authentication required)" => Outcome::AuthenticationRequired,
         "Invalid credentials" => Outcome::InvalidCredentials,
         "Token belongs to another VM" => Outcome::TokenOfAnotherVm,
         "VM is already registered" => Outcome::AlreadyRegistered,
@@ -127,7 +149,8 @@ fn error(message: &str) -> Result<Outcome, String> {
         _ if message.starts_with("Request too large") || message.starts_with("the body is larger") => {
             Outcome::Closing(ClosingError::TooLarge)
         }
+        "Bad authentication (Invalid access token)" => Outcome::InvalidToken,
         _ if message.starts_with("Invalid access token") => Outcome::InvalidToken,
         _ => Outcome::Other,
-    })
+    }
 }

@@ -20,6 +20,7 @@ use super::final_store;
 use super::net::{FakeClock, FakeNet};
 use super::network::SLACK;
 use super::server_settings::settings;
+use super::verification::Verification;
 use super::world::{Shared, World};
 use vmherd::internals::app::login_limiter::LoginLimits;
 use vmherd::internals::app::{self, App};
@@ -86,10 +87,11 @@ impl Simulation {
             },
             conversion_delay: CONVERSION_DELAY,
         };
-        let app = App::new(app_settings, Default::default(), Box::new(random), Arc::default());
+        let embedding = world.borrow().env.workers.handlers.embedding(&config);
+        let settings = settings(&config, &embedding.handlers.commands);
+        let app = App::new(app_settings, embedding, Box::new(random), Arc::default());
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
-        let mut reactor =
-            Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings(&config));
+        let mut reactor = Reactor::new(FakeNet(net), FakeJobs(jobs), FakeClock(clock), app, settings);
         reactor.start_trace();
         Simulation { world, reactor, ticks: 0, idle_ticks: 0, operations: 0 }
     }
@@ -121,6 +123,10 @@ impl Simulation {
         self.reactor.tick(None).map_err(|error| error.to_string())?;
         self.reactor.check_invariants()?;
         self.check_events()?;
+        let holdings = self.reactor.holdings();
+        if holdings.completions > 0 || holdings.closing > 0 {
+            self.world.borrow_mut().env.workers.delivery.counts.is_uncertain = true;
+        }
         let env = &self.world.borrow().env;
         if let Some(failure) = &env.observations.failure {
             return Err(failure.clone());
@@ -155,7 +161,13 @@ impl Simulation {
         let mut steps: HashMap<ConnId, usize> = HashMap::new();
         for event in events {
             match event {
-                TraceEvent::Begun(conn) => *steps.entry(conn).or_default() += 1,
+                TraceEvent::Begun(conn) => {
+                    *steps.entry(conn).or_default() += 1;
+                    let connection = world.env.network.open_connection(conn);
+                    if connection.is_some_and(|connection| connection.closed_by_handler.is_some()) {
+                        return Err(format!("{conn} begins a request after a handler has closed it"));
+                    }
+                }
                 TraceEvent::Refused(conn, count) => *steps.entry(conn).or_default() += count as usize,
                 TraceEvent::Delayed(data, due) => note_delay(&mut world.env, &data, due)?,
                 TraceEvent::Evicted(conn) => record_eviction(world, conn, Eviction::ForSlot)?,
@@ -192,7 +204,9 @@ impl Simulation {
             let request_max =
                 if may_authenticate { limits::REQUEST_BYTES_MAX } else { env.config.anonymous_bytes_max };
             let with_id = env.config.named_max.min(NAMED_OPEN_MAX);
-            let output_max = limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + with_id * REPLY_BYTES_MAX;
+            let of_handlers = env.workers.handlers.answered_bytes(connection.port);
+            let output_max =
+                limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + with_id * REPLY_BYTES_MAX + of_handlers;
             // A line of text may be longer than an anonymous request in some worlds.
             let request_max = request_max.max(limits::TEXT_LINE_BYTES_MAX);
             if held.input > request_max + limits::READ_CHUNK_BYTES {
@@ -264,9 +278,12 @@ impl Simulation {
             return Err(format!("something is left: {holdings:?}"));
         }
         self.drain_clients();
+        self.check_counters()?;
         let world = &mut *self.world.borrow_mut();
-        let Environment { maintenance, config, network, observations, .. } = &mut world.env;
+        let Environment { maintenance, config, network, workers, observations, .. } = &mut world.env;
         maintenance.end(config)?;
+        workers.handlers.check(|port| network.client_of_port(port))?;
+        workers.handlers.end();
         if let Some(failure) = &observations.failure {
             return Err(failure.clone());
         }
@@ -279,6 +296,22 @@ impl Simulation {
             return Err(format!("it has not seen the end: {unfinished_client}"));
         }
         final_store::check(&world.env)
+    }
+
+    /// The server has counted each failure of a handler, and each result that came too late.
+    fn check_counters(&mut self) -> Verification {
+        let statistics = self.reactor.statistics();
+        let delivered = self.world.borrow().env.workers.delivery.counts;
+        self.world.borrow_mut().env.log(|| format!("{delivered:?}"));
+        if !delivered.is_uncertain && statistics.runtime_errors != delivered.failures {
+            let (errors, failures) = (statistics.runtime_errors, delivered.failures);
+            return Err(format!("{failures} failures of handlers are counted as {errors}"));
+        }
+        let counted = statistics.counters.iter().find(|(name, _)| name == "results_late");
+        match counted {
+            Some((_, late)) if delivered.is_uncertain || *late == delivered.late => Ok(()),
+            counted => Err(format!("{} late results are counted as {counted:?}", delivered.late)),
+        }
     }
 
     /// Lets the clients read what was sent to them.

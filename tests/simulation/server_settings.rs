@@ -1,16 +1,20 @@
 //! The settings of the server in a simulated world.
 
+use std::sync::Arc;
+
 use super::fault_config::FaultConfig;
 use super::network::{CLOSED_LISTENER, LISTENERS};
 use vmherd::internals::app::presence::ListenerPolicy;
+#[cfg(feature = "http")]
+use vmherd::internals::framing::http::HttpRules;
 use vmherd::internals::limits;
-use vmherd::internals::model::AnonymousAccess;
+use vmherd::internals::model::{AnonymousAccess, CustomCommands};
 use vmherd::internals::reactor::{ListenerSettings, Settings};
 use vmherd::internals::session::Rules;
 
-pub(super) fn settings(config: &FaultConfig) -> Settings {
+pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> Settings {
     let rules = Rules {
-        customs: Default::default(),
+        customs: Arc::clone(customs),
         inline_bytes_max: config.inline_bytes_max,
         first_request_timeout: Some(limits::FIRST_REQUEST_TIMEOUT),
         request_timeout: limits::REQUEST_TIMEOUT,
@@ -18,7 +22,7 @@ pub(super) fn settings(config: &FaultConfig) -> Settings {
         idle_timeout_authenticated: config.idle_authenticated,
         idle_timeout_http: Some(limits::IDLE_TIMEOUT_HTTP),
         #[cfg(feature = "http")]
-        http: Default::default(),
+        http: Arc::new(HttpRules { customs: Arc::clone(customs), ..HttpRules::default() }),
         write_timeout: limits::WRITE_TIMEOUT,
         request_bytes_max_anonymous: config.anonymous_bytes_max,
         request_bytes_max_forwarded: config.anonymous_bytes_max,

@@ -33,6 +33,10 @@ pub(super) enum Step {
     },
     /// Requests a conversion.
     Convert,
+    /// Sends a request for an added verb or command.
+    Custom {
+        has_id: bool,
+    },
     /// Sends a request, and over HTTP the request to close the connection.
     AskAndClose {
         request: Request,

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::client_codec::Framing;
 use super::clients::Clients;
 use super::environment::{Environment, Knowledge, Observations, Shutdown};
+use super::fake_handlers::FakeHandlers;
 use super::fake_workers::{FakeWorkers, fake_hash};
 use super::fault_config::FaultConfig;
 use super::maintenance::Maintenance;
@@ -68,7 +69,8 @@ impl World {
             })
             .collect();
         let maintenance = Maintenance::new(&store, &config, random.fork(), start);
-        let workers = FakeWorkers::new(&maintenance, random.fork());
+        let handlers = FakeHandlers::new(&config, random.fork());
+        let workers = FakeWorkers::new(&maintenance, handlers, random.fork());
         let mut clients = Clients::default();
         for (number, (framing, plan)) in plans.into_iter().enumerate() {
             let listener = usize::from(random.chance(10));
@@ -79,6 +81,7 @@ impl World {
         let incidents = incidents(&mut random, &config, &model, start);
         let mut env = Environment {
             now: start,
+            start,
             wall_clock: WallClock::new(start),
             network: Network::new(),
             workers,
@@ -110,6 +113,7 @@ impl World {
             network.advance(now);
             workers.advance(now, config, &mut observations.trace);
             self.run_maintenance();
+            self.env.note_handlers();
             if let Some(at) = self.incidents.iter().position(|(at, _)| *at <= now) {
                 let (_, incident) = self.incidents.swap_remove(at);
                 self.apply_incident(incident);
