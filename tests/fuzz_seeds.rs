@@ -26,13 +26,14 @@ mod sessions;
 type Target = fn(&[u8]);
 
 /// Each target, and the folder of its inputs.
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: [(&str, Target); 9] = [
     ("raw_json", framings::raw_json),
     ("text", framings::text),
     ("http", framings::http),
     ("websocket", framings::websocket),
     ("command", dialects::command),
     ("action", dialects::action),
+    ("verb", dialects::verb),
     ("conversion", dialects::conversion),
     ("session", sessions::session),
 ];

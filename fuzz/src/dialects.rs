@@ -1,14 +1,19 @@
 //! Each dialect by itself: every request is decoded or refused, and every reply is one line of JSON.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
-use vmherd::internals::dialect::{self, PageProgress, decode_json, encode_answer, encode_page};
-use vmherd::internals::ids::{DiskId, SeriesId, VmId};
+use serde_json::{Value, json};
+use vmherd::internals::dialect::{self, PageProgress, decode_message, encode_answer, encode_page};
+use vmherd::internals::embed::{
+    ClientFactory, HandlerFailure, HandlerRequest, Handlers, RequestHandler, Responder,
+};
+use vmherd::internals::ids::{ConnId, CustomId, DiskId, SeriesId, VmId};
 use vmherd::internals::model::{
-    ActionAnswer, Answer, BadField, Caller, Command, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure,
-    Items, List, Listing, MetricKey, MetricValue, Page, Peer, PeerEntry, Point, Query, Request, RequestId,
-    Secret, Series, ServerStatus, Vm, VmName, VmShape,
+    Access, ActionAnswer, Answer, BadField, Caller, Command, CommandName, Cursor, CustomCommands, CustomKind,
+    Dialect, Disk, DiskOfVm, Failure, Items, List, Listing, LongText, MetricKey, MetricValue, Page, Peer,
+    PeerEntry, Point, Principal, Query, Request, RequestId, Response, Secret, Series, ServerStatus, VerbPath,
+    Vm, VmName, VmShape,
 };
 
 /// A byte that decides what surrounds the rest, and the rest of a request.
@@ -26,6 +31,28 @@ pub fn conversion(input: &[u8]) {
     decode(input, b"{\"request_id\":1,\"data\":");
 }
 
+/// The same for the dialect `verb`; or the path of an HTTP request, a line break, and the body.
+pub fn verb(input: &[u8]) {
+    match input.split_first() {
+        Some((form, rest)) if form % 4 >= 2 => decode_for_path(rest),
+        _ => decode(input, b"{\"verb\":"),
+    }
+}
+
+/// All verbs that have a path.
+const VERBS: [&str; 5] = ["STAT", "CREATE", "DESTROY", "REBOOT", "STATE"];
+
+/// The verbs and commands that the embedding program adds.
+pub fn customs() -> Arc<CustomCommands> {
+    let mut customs = CustomCommands::default();
+    for (kind, name) in
+        [(CustomKind::Verb, "REBOOT"), (CustomKind::Verb, "STATE"), (CustomKind::Command, "reboot")]
+    {
+        customs.add(kind, name, Access::Public).expect("a name in its form");
+    }
+    Arc::new(customs)
+}
+
 /// The answers that a request may get, chosen by `choice`.
 pub fn answer(request: &Request, choice: u8) -> Answer {
     if choice.is_multiple_of(4) {
@@ -38,6 +65,11 @@ pub fn answer(request: &Request, choice: u8) -> Answer {
             let containers_available = choice.is_multiple_of(3).then_some(choice.into());
             Answer::Status(ServerStatus { uptime: Duration::from_secs(choice.into()), containers_available })
         }
+        (Ok(Command::Custom { .. }), _) => Answer::Custom(match choice % 4 {
+            1 => Response::success(json!({"a \"field\"\n": choice})),
+            2 => Response::success(json!({})).with_message("a \"message\"\n"),
+            _ => Response::failure("a \"failure\"\n"),
+        }),
         (_, Dialect::Verb | Dialect::Conversion) => Answer::Failed(Failure::Busy),
         (Ok(Command::Health), _) => Answer::Healthy,
         (Ok(Command::Ping), _) => Answer::Pong(Peer::Unix { uid: None }),
@@ -129,8 +161,24 @@ fn decode(input: &[u8], prefix: &[u8]) {
         0 => rest.to_vec(),
         _ => [prefix, rest, b"}"].concat(),
     };
-    let again = decode_json(&text, &Default::default());
-    match decode_json(&text, &Default::default()) {
+    decode_text(&text, None);
+}
+
+fn decode_for_path(input: &[u8]) {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let Ok(path) = std::str::from_utf8(&input[..end]) else { return };
+    let parsed = VerbPath::parse(path, &customs());
+    let first = path.split('/').nth(1).filter(|_| path.starts_with('/')).unwrap_or_default();
+    let names_verb = VERBS.iter().any(|known| known.eq_ignore_ascii_case(first));
+    assert_eq!(parsed.is_some(), names_verb, "{path:?} names {parsed:?}");
+    decode_text(input.get(end + 1..).unwrap_or_default(), parsed);
+}
+
+/// Decodes a message that came for the path of a verb, if it came for one.
+fn decode_text(text: &[u8], path: Option<VerbPath>) {
+    let customs = customs();
+    let again = decode_message(text, path, &customs);
+    match decode_message(text, path, &customs) {
         Err(refusal) => {
             check(refusal.dialect, refusal.id.as_ref(), &Answer::Failed(refusal.failure.clone()));
             assert_eq!(again, Err(refusal), "the same text is the same request");
@@ -162,6 +210,9 @@ fn check_request(request: &Request) {
         assert!(disk_sizes_gib.len() <= vmherd::internals::limits::DISKS_PER_VM_MAX);
         assert!((8..=1024).contains(&password.expose().len()));
     }
+    if let Ok(Command::Custom { id, parameters }) = &request.command {
+        call_handler(*id, parameters);
+    }
     if let Ok(Command::Update(change)) = &request.command {
         assert!(!change.is_empty());
     }
@@ -170,6 +221,26 @@ fn check_request(request: &Request) {
         assert!(put.undated.iter().all(|index| put.points[*index].point.timestamp == 0));
         assert!(put.is_atomic && request.reply_count() == 1);
     }
+}
+
+/// Calls a handler with the parameters of a request: it gets an object without a token of the server.
+fn call_handler(id: CustomId, parameters: &LongText) {
+    let handler: Arc<dyn RequestHandler> = Arc::new(|request: HandlerRequest, responder: Responder| {
+        let is_command = request.name() == "reboot";
+        assert!(!is_command || !request.parameters().contains_key("token"), "a handler gets a token");
+        responder.respond(Response::success(json!(request.parameters())));
+    });
+    let by_id = vec![handler; customs().all().len()];
+    let handlers = Handlers { commands: customs(), by_id, ..Handlers::default() };
+    let conn = ConnId { index: 0, generation: 1 };
+    let client = ClientFactory::default().client(conn, Peer::Unix { uid: None }, Principal::Anonymous);
+    let results = Arc::<Mutex<Vec<Result<Response, HandlerFailure>>>>::default();
+    let found = Arc::clone(&results);
+    let send = move |result| found.lock().expect("no panic is caught here").push(result);
+    let panic = handlers.call(id, parameters.clone(), client).run(Responder::new(send));
+    assert_eq!(panic, None);
+    let results = results.lock().expect("no panic is caught here");
+    assert!(matches!(results[..], [Ok(_) | Err(HandlerFailure::BadParameters(_))]), "{results:?}");
 }
 
 fn check(dialect: Dialect, id: Option<&RequestId>, answer: &Answer) {

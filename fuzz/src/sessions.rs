@@ -4,18 +4,18 @@
 //! bounded.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::internals::dialect::decode_message;
+use vmherd::internals::framing::http::HttpRules;
 use vmherd::internals::framing::sniff::{Sniffed, sniff};
 use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::limits;
-use vmherd::internals::model::{
-    Answer, CommandName, CustomCommands, Failure, List, Listing, LongMessage, Query, Request,
-};
+use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongMessage, Query, Request};
 use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step, StepContext};
 
 use crate::codec::{Decoder, Malformed, TextReply};
@@ -75,14 +75,14 @@ impl<'a> Replay<'a> {
     fn new(decisions: Decisions<'a>) -> Replay<'a> {
         let second = Duration::from_secs(1);
         let rules = Rules {
-            customs: Default::default(),
+            customs: dialects::customs(),
             inline_bytes_max: 64,
             first_request_timeout: Some(300 * second),
             request_timeout: 10 * second,
             idle_timeout_anonymous: Some(3600 * second),
             idle_timeout_authenticated: None,
             idle_timeout_http: Some(75 * second),
-            http: Default::default(),
+            http: Arc::new(HttpRules { customs: dialects::customs(), ..HttpRules::default() }),
             write_timeout: 10 * second,
             request_bytes_max_anonymous: 2000,
             request_bytes_max_forwarded: 2000,
@@ -160,7 +160,7 @@ impl<'a> Replay<'a> {
 
     fn decode(&mut self) {
         if let Some((seq, message)) = self.decoding.take() {
-            let decoded = decode_message(message.text.as_slice(), message.path, &CustomCommands::default());
+            let decoded = decode_message(message.text.as_slice(), message.path, &self.rules.customs);
             self.session.decoded(seq, decoded);
         }
     }
