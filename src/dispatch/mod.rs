@@ -12,6 +12,7 @@ mod in_flight;
 mod lifecycle;
 mod password_checks;
 mod statistics;
+mod submission;
 pub(crate) mod timers;
 #[cfg(feature = "internals")]
 pub(crate) mod trace;
@@ -32,13 +33,13 @@ use crate::log_limiter::LogRateLimiter;
 use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongMessage, Request, ServerStatus};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
-use crate::worker::{Account, Accounts, Completion, Job, JobKey, JobState, Jobs, Priority, QueueFull};
+use crate::worker::{Completion, JobKey, Jobs, Priority};
 use counters::Counters;
 use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingLogin};
 use events::EventOutbox;
 use failed_jobs::{GATE_THREAD, HANDLER_THREAD, REACTOR_THREAD, error_detail};
-use in_flight::{InFlight, Origin, Owner, PageWait, time_left};
+use in_flight::{InFlight, Origin, Owner};
 use password_checks::{Check, PasswordChecks};
 use timers::{Timer, Timers};
 use watchdog::Watchdog;
@@ -335,76 +336,6 @@ impl<J: Jobs> Dispatcher<J> {
             }
         }
         client.session.set_authenticated(self.app.presence().is_authenticated(client.conn));
-    }
-
-    /// Submits `work` to its lane; answers `busy` if the queue is full.
-    pub(crate) fn work(
-        &mut self,
-        context: RequestContext,
-        work: Work,
-        stage: Stage,
-        client: &mut Client<'_>,
-    ) {
-        let RequestContext { command, origin } = context;
-        let seq = origin.request_key.seq;
-        if self.submit(origin, work, Owner::App { command, stage }, client).is_err() {
-            self.counters.jobs_refused += 1;
-            self.answer(seq, command, Answer::Failed(Failure::Busy), client);
-        }
-    }
-
-    fn submit(
-        &mut self,
-        origin: Origin,
-        work: Work,
-        owner: Owner,
-        client: &mut Client<'_>,
-    ) -> Result<(), QueueFull> {
-        let Origin { request_key, priority, store_time, login_delay } = origin;
-        let (lane, submitted) = (work.lane(), client.now.instant);
-        let deadline = submitted
-            + match &work {
-                Work::Handle(call) => call.deadline,
-                _ => time_left(lane, store_time, login_delay),
-            };
-        let state = Arc::new(JobState::default());
-        let key = JobKey { request_key, job: self.next_job };
-        self.next_job += 1;
-        let (accounts, weight) = (self.accounts(lane, client.conn, &owner), work.weight());
-        let page = work.is_page().then(|| PageWait {
-            until: submitted + limits::PAGE_WAIT_MAX,
-            run: None,
-            lane_done: self.jobs.status(lane).done,
-        });
-        self.jobs.try_submit(Job {
-            key,
-            work,
-            priority,
-            accounts,
-            weight,
-            deadline,
-            state: Arc::clone(&state),
-        })?;
-        self.timers.arm(deadline, Timer::Job(key));
-        let weight = weight + owner.weight();
-        client.load.jobs += 1;
-        client.load.weight += weight;
-        self.weight += weight;
-        let job = key.job;
-        let in_flight = InFlight { job, lane, owner, state, submitted, deadline, store_time, weight, page };
-        self.in_flight.insert(request_key, in_flight);
-        Ok(())
-    }
-
-    /// The accounts that a job of `lane` is charged to.
-    fn accounts(&self, lane: Lane, conn: ConnId, owner: &Owner) -> Accounts {
-        if lane == Lane::Auth
-            && let Owner::App { stage, .. } = owner
-            && let Some(peer) = self.app.presence().peer(conn)
-        {
-            return (Account::Source(peer.source()), stage.info().hashed_name().map(Account::vm));
-        }
-        (Account::Connection(conn), None)
     }
 
     pub(crate) fn answer(
