@@ -11,6 +11,11 @@ pub struct ConnId {
     pub generation: u32,
 }
 
+impl ConnId {
+    /// The key of jobs that belong to no connection; no connection has it.
+    pub const INTERNAL: ConnId = ConnId { index: u32::MAX, generation: 0 };
+}
+
 /// Sequence number of a request on its connection; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestSeq(pub u64);
@@ -45,6 +50,9 @@ pub struct CustomId(pub u16);
 pub struct ContainerId(pub(crate) [u8; 16]);
 
 impl ContainerId {
+    /// The first in order.
+    pub(crate) const MIN: ContainerId = ContainerId([0; 16]);
+
     /// Parses a UUID of any version in lower case.
     pub(crate) fn parse(text: &str) -> Option<ContainerId> {
         let mut digits = text.bytes();

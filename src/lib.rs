@@ -69,7 +69,7 @@
 //! | --- | --- |
 //! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
 //! | [`model`] | the types of requests and answers |
-//! | [`embed`] | handlers of the embedding program, and the clients that they see |
+//! | [`embed`] | handlers and the hypervisor of the embedding program, and the clients that they see |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
 //! | [`work`] | blocking work as values, and the code that worker threads run |
@@ -91,8 +91,9 @@
 //! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
 //! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
-//! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `drop_late`; one that is delayed: `src/dispatch/delayed_logins.rs` |
+//! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/submission.rs`: `submit`, `failed_jobs.rs`: `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
+//! | a container whose client does not get it | `src/dispatch/containers.rs`; how many there are, and whose: `src/app/containers.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
 //! | clients in the server's process | `src/reactor/local.rs` |
@@ -189,11 +190,15 @@ pub use config::{
     Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts, bounds,
 };
 pub use config::{is_plain_name, may_hold_password, redact};
-pub use embed::{Client, ClientId, Event, EventKind, HandlerRequest, RequestHandler, Responder};
+pub use embed::{
+    Client, ClientId, ContainerOrder, Event, EventKind, HandlerRequest, Hypervisor, RequestHandler,
+    Responder, TestHypervisor,
+};
 pub use escape::{Escaped, is_invisible, write_escaped};
-pub use ids::{DiskId, VmId};
+pub use ids::{ContainerId, DiskId, VmId};
 pub use model::{
-    Access, AccessGroup, AnonymousAccess, Disk, NameError, Response, Secret, Statistics, Vm, VmName, VmShape,
+    Access, AccessGroup, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response, Secret,
+    Statistics, Vm, VmName, VmShape,
 };
 pub use reactor::local::LocalClient;
 pub use registry::{Registry, RegistryError};

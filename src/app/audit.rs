@@ -15,7 +15,7 @@ use log::Level;
 
 use super::App;
 use crate::escape::Escaped;
-use crate::ids::{ConnId, VmId};
+use crate::ids::{ConnId, ContainerId, VmId};
 use crate::limits;
 use crate::model::{
     ActionAnswer, Answer, Command, CommandName, CustomCommands, Denial, Dialect, Failure, Peer, Request,
@@ -45,7 +45,7 @@ pub(super) struct AuditContext {
     subject: Subject,
 }
 
-/// The VM that a request concerns.
+/// The VM or container that a request concerns.
 #[derive(Clone, Default)]
 #[allow(missing_docs)]
 pub enum Subject {
@@ -53,6 +53,7 @@ pub enum Subject {
     None,
     Name(VmName),
     Number(VmId),
+    Container(ContainerId),
 }
 
 /// The lines of a source in this minute, logged and suppressed.
@@ -80,7 +81,7 @@ pub struct Line<'a> {
     pub command: Option<&'a str>,
     /// A key and its value: how a client logged in, or why it was refused.
     pub detail: Option<(&'static str, &'static str)>,
-    /// The VM.
+    /// The VM or container.
     pub subject: &'a Subject,
 }
 
@@ -155,6 +156,8 @@ impl Audit {
             }
             Answer::LoggedOut(_) | Answer::Action(ActionAnswer::LoggedOut) => ("logout", None, &subject),
             Answer::Updated => ("change", None, &subject),
+            Answer::Created(_) => ("create", None, &subject),
+            Answer::Destroyed => ("destroy", None, &subject),
             _ => return,
         };
         let (dialect, customs) = (dialect_name(dialect), Arc::clone(&self.customs));
@@ -267,6 +270,7 @@ impl fmt::Display for Line<'_> {
             Subject::None => Ok(()),
             Subject::Name(name) => write!(f, " vm={}", Quoted(name.as_str())),
             Subject::Number(id) => write!(f, " vm=\"{}\"", id.0),
+            Subject::Container(id) => write!(f, " container=\"{id}\""),
         }
     }
 }
@@ -348,6 +352,22 @@ mod tests {
         assert!(audit.sources.is_empty() && audit.overflow.refused.logged == 0);
         audit.lines_of(peer(0));
         assert!(audit.takes_minute());
+    }
+
+    #[test]
+    fn a_line_names_a_container() {
+        let id = ContainerId([0xab; 16]);
+        let line = Line {
+            event: "create",
+            peer: Some(Peer::Unix { uid: Some(7) }),
+            dialect: "verb",
+            command: Some("verb_create"),
+            detail: None,
+            subject: &Subject::Container(id),
+        };
+        let wanted = "event=create peer=unix uid=7 dialect=verb command=verb_create \
+                      container=\"abababab-abab-abab-abab-abababababab\"";
+        assert_eq!(line.to_string(), wanted);
     }
 
     #[test]

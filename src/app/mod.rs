@@ -6,6 +6,7 @@
 pub mod access;
 pub mod audit;
 pub mod commands;
+pub mod containers;
 mod errors;
 mod expiring;
 pub mod login_limiter;
@@ -29,6 +30,7 @@ use audit::{Audit, AuditContext};
 use commands::convert::DelayLog;
 pub use commands::points::PointCounters;
 use commands::{Next, Stage, TokenStage};
+use containers::Containers;
 pub use errors::StoreErrors;
 use login_limiter::{LoginLimiter, LoginLimits};
 use presence::Presence;
@@ -61,6 +63,7 @@ pub struct App {
     clock_lead: Duration,
     points: PointCounters,
     audit: Audit,
+    containers: Containers,
     embedding: Embedding,
     logins: LoginLimiter,
 }
@@ -85,6 +88,7 @@ impl App {
             clock_lead: Duration::ZERO,
             points: PointCounters::default(),
             audit: Audit::new(Arc::clone(&embedding.handlers.commands)),
+            containers: Containers::new(embedding.hypervisor.clone(), embedding.containers_max),
             embedding,
         }
     }
@@ -149,6 +153,16 @@ impl App {
     /// Points put since the start.
     pub fn points_counted(&self) -> PointCounters {
         self.points
+    }
+
+    /// The containers of clients.
+    pub fn containers(&self) -> &Containers {
+        &self.containers
+    }
+
+    /// The containers of clients, to change.
+    pub fn containers_mut(&mut self) -> &mut Containers {
+        &mut self.containers
     }
 
     /// The connections, for the reactor to add and remove.
@@ -249,7 +263,12 @@ impl App {
             (Err(WorkError::Store(StoreError::KeyLimitReached(index))), Stage::Points(put)) => {
                 self.key_limit_failure(put.count, index)
             }
-            (Err(error), _) => self.failure(error, now),
+            (Err(error), stage) => {
+                if let Some(container) = stage.info().container() {
+                    self.containers.never_ran(container);
+                }
+                self.failure(error, now)
+            }
         };
         Next::failed(failure)
     }

@@ -12,8 +12,8 @@ use super::json_writer::{begin_reply, write_json, write_member, write_raw};
 use crate::ids::ContainerId;
 use crate::limits;
 use crate::model::{
-    Answer, Command, CommandName, ContainerCredentials, CustomCommands, Dialect, Failure, LongText, Refusal,
-    Request, RequestId, Response, ServerStatus, Verb, VerbPath, verbs,
+    Answer, Command, CommandName, ContainerCredentials, CustomCommands, Dialect, Failure, LongText,
+    NewContainer, Refusal, Request, RequestId, Response, ServerStatus, Verb, VerbPath, verbs,
 };
 
 /// Parses a request whose envelope has a `verb`.
@@ -81,6 +81,11 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
             write_raw(output, "\"success\":true,\"message\":\"OK\",\"data\":");
             write_status(status, output);
         }
+        Answer::Created(container) => {
+            write_raw(output, "\"success\":true,\"message\":\"OK\",\"data\":");
+            write_container(container, output);
+        }
+        Answer::Destroyed => write_raw(output, "\"success\":true,\"message\":\"OK\",\"data\":{}"),
         Answer::Custom(response) => write_response(response, output),
         Answer::Failed(failure) => write_failure(failure, output),
         _ => {
@@ -98,6 +103,18 @@ fn write_status(status: &ServerStatus, output: &mut Vec<u8>) {
         None => write_raw(output, ",\"available\":\"nolimit\""),
     }
     write_member(output, ",\"version\":", env!("CARGO_PKG_VERSION"));
+    write_raw(output, "}");
+}
+
+fn write_container(new: &NewContainer, output: &mut Vec<u8>) {
+    let NewContainer { credentials, user_name, password, container } = new;
+    write_raw(output, &format!("{{\"container_uuid\":\"{}\"", credentials.id));
+    write_member(output, ",\"client_token\":", credentials.token.expose());
+    write_raw(output, ",\"container_iso_sha256\":\"");
+    container.iso_sha256.iter().for_each(|byte| write_raw(output, &format!("{byte:02x}")));
+    write_member(output, "\",\"container_username\":", user_name);
+    write_member(output, ",\"container_password\":", password.expose());
+    write_member(output, ",\"container_listen_port\":", &container.listen_port);
     write_raw(output, "}");
 }
 
@@ -135,7 +152,11 @@ fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
             (verbs::BAD_AUTHENTICATION, "Invalid access token")
         }
         Failure::InvalidCredentials => return (verbs::BAD_AUTHENTICATION, None),
-        Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable | Failure::NoHypervisor => {
+        Failure::Busy
+        | Failure::RequestMemoryFull
+        | Failure::StoreUnavailable
+        | Failure::NoHypervisor
+        | Failure::ContainerLimitReached => {
             return (verbs::UNAVAILABLE, Some(failure.message()));
         }
         Failure::OutcomeUnknown => (verbs::INTERNAL_ERROR, "outcome unknown"),
@@ -254,6 +275,31 @@ mod tests {
     }
 
     #[test]
+    fn a_new_container_has_six_fields() {
+        let container = NewContainer {
+            credentials: ContainerCredentials {
+                id: ContainerId::parse(UUID).expect("a UUID"),
+                token: crate::model::Secret::new("token"),
+            },
+            user_name: "user_01234".into(),
+            password: crate::model::Secret::new("password"),
+            container: crate::model::Container {
+                listen_port: 40_000.try_into().expect("not zero"),
+                iso_sha256: [0xa0; 32],
+            },
+        };
+        let data = format!(
+            r#"{{"container_uuid":"{UUID}","client_token":"token","container_iso_sha256":"{}","#,
+            "a0".repeat(32)
+        ) + r#""container_username":"user_01234","container_password":"password","container_listen_port":40000}"#;
+        let wanted = format!(r#"{{"success":true,"message":"OK","data":{data}}}"#);
+        assert_eq!(encode(None, &Answer::Created(Box::new(container.clone()))), wanted);
+        assert_eq!(encode(None, &Answer::Destroyed), r#"{"success":true,"message":"OK","data":{}}"#);
+        let shown = format!("{:?}", Answer::Created(Box::new(container)));
+        assert!(!shown.contains("\"token\"") && !shown.contains("\"password\""), "{shown}");
+    }
+
+    #[test]
     fn replies_are_written_byte_for_byte() {
         let status = |containers_available| {
             Answer::Status(ServerStatus { uptime: Duration::from_millis(61_900), containers_available })
@@ -274,6 +320,7 @@ mod tests {
             (Failure::InvalidToken, "Bad authentication (Invalid access token)"),
             (Failure::InvalidCredentials, "Bad authentication"),
             (Failure::NoHypervisor, "Unavailable (No hypervisor)"),
+            (Failure::ContainerLimitReached, "Unavailable (Running containers maximum amount was reached)"),
             (Failure::Busy, "Unavailable (busy)"),
             (Failure::StoreUnavailable, "Unavailable (store unavailable)"),
             (Failure::OutcomeUnknown, "Internal error (outcome unknown)"),

@@ -21,6 +21,16 @@ impl EventOutbox {
         EventOutbox { queue, pending: Vec::new() }
     }
 
+    /// Whether events of `kind` have a callback.
+    pub(super) fn wants(&self, kind: EventKind) -> bool {
+        self.queue.wants(kind)
+    }
+
+    /// Adds an event.
+    pub(super) fn push(&mut self, event: QueuedEvent) {
+        self.pending.push(event);
+    }
+
     /// Events that were lost, and callbacks that have failed.
     pub(super) fn counters(&self) -> [u64; 2] {
         [self.queue.lost(), self.queue.failed()]

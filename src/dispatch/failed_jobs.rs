@@ -2,7 +2,7 @@
 
 use super::in_flight::Owner;
 use super::timers::Timer;
-use super::{Client, Dispatcher};
+use super::{Client, Dispatcher, Now};
 use crate::embed::HandlerFailure;
 use crate::ids::ConnId;
 use crate::model::{Answer, Failure};
@@ -23,6 +23,7 @@ impl<J: Jobs> Dispatcher<J> {
         let failure = match in_flight.state.abandon() {
             Abandoned::Queued => {
                 self.counters.jobs_refused += 1;
+                self.never_ran(&in_flight.owner);
                 Failure::Busy
             }
             Abandoned::Running(run) => {
@@ -44,18 +45,28 @@ impl<J: Jobs> Dispatcher<J> {
                 self.answer(key.request_key.seq, command, Answer::Failed(failure), client);
             }
             Owner::Gate => self.settle_admission(client.conn, false),
+            Owner::Undo(_) => {}
             Owner::Session => client.session.decoded(key.request_key.seq, Err(failure.into())),
         }
     }
 
-    /// Counts a result that arrived after its request was answered or its connection was closed.
-    pub(crate) fn drop_late(&mut self, completion: Completion) {
+    /// Handles a result that no client waits for: it arrived after its request was answered or its connection was
+    /// closed, or belongs to no connection.
+    pub(crate) fn settle(&mut self, completion: Completion, now: Now) {
         let Completion { key, result } = completion;
         let conn = key.request_key.conn;
-        self.counters.results_late += 1;
+        if let Ok(WorkResult::Container(report)) = &result {
+            self.emit_container(report);
+            if !report.change.is_final() {
+                return;
+            }
+        }
+        self.counters.results_late += u64::from(conn != ConnId::INTERNAL);
         if let Some(error) = error_detail(&result) {
             self.record_runtime_error(conn, HANDLER_THREAD, error);
         }
+        let owner = self.release(key).map(|in_flight| in_flight.owner);
+        self.settle_container(result, owner, now);
     }
 
     /// Counts, logs and reports an error on `thread`, for a request of `conn`.
@@ -77,6 +88,7 @@ pub(super) fn error_detail(result: &Result<WorkResult, WorkError>) -> Option<Str
         // The client has caused it.
         Err(WorkError::Handler(HandlerFailure::BadParameters(_))) => None,
         Err(WorkError::Handler(failure)) => Some(failure.to_string()),
+        Ok(WorkResult::Container(report)) => report.change.error().map(str::to_owned),
         _ => None,
     }
 }

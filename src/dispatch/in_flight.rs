@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::app::commands::Stage;
 use crate::clock::Instant;
-use crate::ids::RequestKey;
+#[cfg(doc)]
+use crate::ids::ConnId;
+use crate::ids::{ContainerId, RequestKey};
 use crate::limits;
 use crate::model::CommandName;
 use crate::work::Lane;
@@ -30,6 +32,8 @@ pub(crate) enum Owner {
     Session,
     /// The gate, which admits the connection or not.
     Gate,
+    /// None: the job destroys a container whose client did not get it. It belongs to [`ConnId::INTERNAL`].
+    Undo(ContainerId),
 }
 
 /// A request that waits for a job.
@@ -90,7 +94,7 @@ impl Owner {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Owner::App { stage, .. } => stage.info().weight(),
-            Owner::Session | Owner::Gate => 0,
+            Owner::Session | Owner::Gate | Owner::Undo(_) => 0,
         }
     }
 }

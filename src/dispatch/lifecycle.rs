@@ -48,6 +48,7 @@ impl<J: Jobs> Dispatcher<J> {
         if was_admitted {
             self.emit(EventKind::ClientClosed, conn, || EventDetail::None);
         }
+        self.undo_unsent(conn);
         let (requests, bytes) = session.delayed();
         self.forget_delayed(requests, bytes);
         self.app.presence_mut().close(conn);

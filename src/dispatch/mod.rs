@@ -3,6 +3,7 @@
 //! Invariant: a request that a session starts is answered at once, or is in flight under its request key
 //! with one job and one armed timer.
 
+mod containers;
 mod counters;
 mod delayed_conversions;
 mod delayed_logins;
@@ -18,22 +19,22 @@ pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod watchdog;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::app::commands::{Next, Stage};
+use crate::app::commands::Next;
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::embed::{EventDetail, EventKind};
-use crate::ids::{ConnId, RequestKey, RequestSeq};
+use crate::ids::{ConnId, ContainerId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongMessage, Request, ServerStatus};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
-use crate::worker::{Completion, JobKey, Jobs, Priority};
+use crate::worker::{Abandoned, Completion, JobKey, Jobs, Priority};
 use counters::Counters;
 use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingLogin};
@@ -60,6 +61,8 @@ pub(crate) struct Dispatcher<J> {
     delayed: Delayed,
     outbox: Vec<Effect>,
     events: EventOutbox,
+    /// New containers whose answers may be unsent, by connection.
+    unsent: BTreeSet<(ConnId, ContainerId)>,
     /// The weight of all jobs in flight, in points.
     weight: usize,
     next_job: u64,
@@ -151,6 +154,7 @@ impl<J: Jobs> Dispatcher<J> {
             delayed_logins: BTreeMap::new(),
             delayed: Delayed::default(),
             outbox: Vec::new(),
+            unsent: BTreeSet::new(),
             weight: 0,
             next_job: 0,
             in_flight_max: requests_max,
@@ -220,11 +224,18 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Continues a request with the result of its job.
     pub(crate) fn resume(&mut self, completion: Completion, client: &mut Client<'_>) {
-        let Completion { key, result } = completion;
-        let request_key = key.request_key;
-        let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(key, client) else {
-            return self.drop_late(Completion { key, result });
+        let request_key = completion.key.request_key;
+        if matches!(&completion.result, Ok(WorkResult::Container(report)) if !report.change.is_final()) {
+            return self.settle(completion, client.now);
+        }
+        let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(completion.key, client)
+        else {
+            return self.settle(completion, client.now);
         };
+        let result = completion.result;
+        if let Ok(WorkResult::Container(report)) = &result {
+            self.emit_container(report);
+        }
         if matches!(lane, Lane::Read | Lane::Write) {
             store_time += client.now.instant - submitted;
         }
@@ -241,6 +252,7 @@ impl<J: Jobs> Dispatcher<J> {
                 }
                 return self.settle_admission(client.conn, is_admitted);
             }
+            Owner::Undo(_) => return,
             Owner::Session => {
                 let decoded = match result {
                     Ok(WorkResult::Decoded(decoded)) => decoded,
@@ -265,8 +277,11 @@ impl<J: Jobs> Dispatcher<J> {
         let key = |seq| RequestKey { conn, seq: RequestSeq(seq) };
         let all = key(0)..=key(u64::MAX);
         while let Some((request_key, in_flight)) = self.in_flight.range(all.clone()).next() {
-            let _ = in_flight.state.abandon();
-            self.release(JobKey { request_key: *request_key, job: in_flight.job });
+            let abandoned = in_flight.state.abandon();
+            let in_flight = self.release(JobKey { request_key: *request_key, job: in_flight.job });
+            if let (Abandoned::Queued, Some(in_flight)) = (abandoned, in_flight) {
+                self.never_ran(&in_flight.owner);
+            }
         }
         while let Some((request_key, _)) = self.delayed_logins.range(all.clone()).next() {
             self.cancel_login(*request_key);
@@ -314,7 +329,8 @@ impl<J: Jobs> Dispatcher<J> {
             }
             Next::Status => {
                 let uptime = client.now.instant - self.started;
-                let status = ServerStatus { uptime, containers_available: None };
+                let containers_available = self.app.containers().available();
+                let status = ServerStatus { uptime, containers_available };
                 self.answer(seq, command, Answer::Status(status), client);
             }
             Next::Later { after, data } => self.delay(seq, command, after, data, client),
@@ -358,7 +374,10 @@ impl<J: Jobs> Dispatcher<J> {
             self.record_runtime_error(client.conn, thread, error);
         }
         let was_cut = client.session.has_broken_off();
-        client.session.complete(seq, &answer, client.output, &self.date);
+        let is_written = client.session.complete(seq, &answer, client.output, &self.date);
+        if let Answer::Created(new) = &answer {
+            self.container_answered(client.conn, new.credentials.id, is_written);
+        }
         if client.session.has_broken_off() && !was_cut {
             self.counters.answers_cut += 1;
             if let Some(suppressed) =

@@ -65,6 +65,7 @@ impl<J: Jobs> Dispatcher<J> {
             let names = custom.counters.iter().map(|name| Cow::from(name.to_string()));
             values.extend(names.zip(counters.values()));
         }
-        Statistics { is_running: true, runtime_errors, uptime, containers_available: None, counters: values }
+        let containers_available = self.app.containers().available();
+        Statistics { is_running: true, runtime_errors, uptime, containers_available, counters: values }
     }
 }

@@ -6,6 +6,7 @@ use super::in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use super::timers::Timer;
 use super::{Client, Dispatcher, RequestContext};
 use crate::app::commands::Stage;
+use crate::clock::Instant;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::{Answer, Failure};
@@ -23,8 +24,12 @@ impl<J: Jobs> Dispatcher<J> {
     ) {
         let RequestContext { command, origin } = context;
         let seq = origin.request_key.seq;
+        let container = stage.info().container();
         if self.submit(origin, work, Owner::App { command, stage }, client).is_err() {
             self.counters.jobs_refused += 1;
+            if let Some(id) = container {
+                self.app.containers_mut().never_ran(id);
+            }
             self.answer(seq, command, Answer::Failed(Failure::Busy), client);
         }
     }
@@ -36,17 +41,32 @@ impl<J: Jobs> Dispatcher<J> {
         owner: Owner,
         client: &mut Client<'_>,
     ) -> Result<(), QueueFull> {
+        let weight = self.submit_job(origin, work, owner, client.now.instant)?;
+        client.load.jobs += 1;
+        client.load.weight += weight;
+        Ok(())
+    }
+
+    /// Submits `work`; returns its weight.
+    pub(super) fn submit_job(
+        &mut self,
+        origin: Origin,
+        work: Work,
+        owner: Owner,
+        submitted: Instant,
+    ) -> Result<usize, QueueFull> {
         let Origin { request_key, priority, store_time, login_delay } = origin;
-        let (lane, submitted) = (work.lane(), client.now.instant);
+        let lane = work.lane();
         let deadline = submitted
             + match &work {
                 Work::Handle(call) => call.deadline,
+                Work::Container(call) => call.deadline(),
                 _ => time_left(lane, store_time, login_delay),
             };
         let state = Arc::new(JobState::default());
         let key = JobKey { request_key, job: self.next_job };
         self.next_job += 1;
-        let (accounts, weight) = (self.accounts(lane, client.conn, &owner), work.weight());
+        let (accounts, weight) = (self.accounts(lane, request_key.conn, &owner), work.weight());
         let page = work.is_page().then(|| PageWait {
             until: submitted + limits::PAGE_WAIT_MAX,
             run: None,
@@ -63,13 +83,11 @@ impl<J: Jobs> Dispatcher<J> {
         })?;
         self.timers.arm(deadline, Timer::Job(key));
         let weight = weight + owner.weight();
-        client.load.jobs += 1;
-        client.load.weight += weight;
         self.weight += weight;
         let job = key.job;
         let in_flight = InFlight { job, lane, owner, state, submitted, deadline, store_time, weight, page };
         self.in_flight.insert(request_key, in_flight);
-        Ok(())
+        Ok(weight)
     }
 
     /// The accounts that a job of `lane` is charged to.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Instant;
-use crate::ids::{ConnId, RequestKey};
+use crate::ids::{ConnId, ContainerId, RequestKey};
 use crate::worker::JobKey;
 
 /// The purpose of a timer.
@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Connection(ConnId),
     /// A job has reached its deadline.
     Job(JobKey),
+    /// Destroy a container whose client did not get it.
+    Undo(ContainerId),
     /// A delayed login may be tried.
     Login(LoginRetry),
     /// Log the failed logins.

@@ -1,18 +1,25 @@
-//! What an embedding program gives to a server, and what it receives from it: handlers of requests, and clients.
+//! What an embedding program gives to a server, and what it receives from it: handlers of requests, a hypervisor, clients
+//! and events.
 
 mod client;
 mod event;
 mod event_queue;
 mod gate;
 mod handler;
+mod hypervisor;
+mod hypervisor_call;
+mod responder;
+mod test_hypervisor;
 
 pub use client::{Client, ClientFactory, ClientId, ClientKey, Disconnector};
 pub use event::{Event, EventDetail, EventKind, EventKinds, QueuedEvent};
 pub use event_queue::EventQueue;
 pub use gate::{Gate, GateCall};
-pub use handler::{
-    HandlerCall, HandlerFailure, HandlerRequest, Handlers, RequestHandler, Responder, panic_message,
-};
+pub use handler::{HandlerCall, HandlerRequest, Handlers, RequestHandler};
+pub use hypervisor::{ContainerOrder, Hypervisor};
+pub use hypervisor_call::{ContainerChange, ContainerReport, HypervisorCall, HypervisorHandle};
+pub use responder::{HandlerFailure, Responder, panic_message};
+pub use test_hypervisor::TestHypervisor;
 
 use std::sync::Arc;
 
@@ -29,6 +36,10 @@ pub struct Embedding {
     pub gate: Option<Gate>,
     /// Its own counters.
     pub counters: Vec<ProgramCounter>,
+    /// Runs containers.
+    pub hypervisor: Option<Arc<HypervisorHandle>>,
+    /// The maximum number of containers, if there is one.
+    pub containers_max: Option<u32>,
 }
 
 /// A counter of the embedding program, which the statistics of the server show as well.

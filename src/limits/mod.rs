@@ -41,6 +41,8 @@ const _: () = assert!(
     2 * WORKER_SHUTDOWN_WAIT.as_millis() + WRITE_BEHIND_STOP_MIN.as_millis() + CALLBACKS_STOP_MIN.as_millis()
         <= STOP_RESERVE.as_millis()
 );
+const _: () =
+    assert!(HYPERVISOR_STOP_MIN.as_millis() + CALLBACKS_STOP_MIN.as_millis() <= STOP_RESERVE.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX + PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);
 const _: () = assert!(2 * PAGE_BYTES_RESERVED <= BUFFERS_BYTES_MIN);
 const _: () = assert!(BUFFERS_BYTES_MIN <= BUFFERS_BYTES_MAX && BUFFERS_BYTES_MAX <= BUFFERS_BYTES_LIMIT);

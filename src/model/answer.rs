@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::command::Listing;
+use super::container::NewContainer;
 use super::failure::Failure;
 use super::name::VmName;
 use super::peer::Peer;
@@ -33,6 +34,10 @@ pub enum Answer {
     Action(ActionAnswer),
     /// To `STAT`.
     Status(ServerStatus),
+    /// To `CREATE`.
+    Created(Box<NewContainer>),
+    /// To `DESTROY`.
+    Destroyed,
     /// To a command or verb of the embedding program.
     Custom(Response),
     /// To a conversion: its entities, as a JSON object.

@@ -82,6 +82,8 @@ failures! {
     InvalidVmShape, "failed_bad_shape", "required data: ram, disks";
     /// The server creates no containers.
     NoHypervisor, "failed_no_hypervisor", "No hypervisor";
+    /// There are as many containers as may be.
+    ContainerLimitReached, "failed_container_limit_reached", "Running containers maximum amount was reached";
     /// A queue is full; nothing was done.
     Busy, "failed_busy", "busy";
     /// The store did not answer; nothing was done.

@@ -29,7 +29,7 @@ pub use answer::{
 };
 pub use command::{BadField, Caller, Command, List, Listing, Put, Query};
 pub use command_table::{Access, CommandName};
-pub use container::ContainerCredentials;
+pub use container::{Container, ContainerCredentials, HypervisorError, NewContainer};
 pub use custom::{CustomCommands, CustomKind};
 pub use denial::Denial;
 pub use dialect::Dialect;

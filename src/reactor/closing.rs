@@ -56,6 +56,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let Some(mut connection) = self.connections.remove(id) else { return };
         self.budget.change(id, connection.charge, Charge::default());
         self.budget.end_overcommit(id);
+        if connection.has_sent_all() {
+            self.dispatcher.output_sent(id);
+        }
         connection.input.clear();
         connection.output.clear();
         if let Some(armed) = connection.armed {

@@ -141,6 +141,11 @@ impl<S> Connection<S> {
         Flushed::All
     }
 
+    /// Whether all replies that were written are sent.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.output.is_empty() && self.session.deferred_len() == 0
+    }
+
     /// Reads once: into the input buffer if the connection is open; a lingering one discards the bytes.
     pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, chunk: &mut [u8]) -> ReadOutcome {
         match net.read(&mut self.socket, chunk) {

@@ -267,7 +267,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         {
             let id = completion.key.request_key.conn;
             let Some(connection) = self.connections.get_mut(id) else {
-                self.dispatcher.drop_late(completion);
+                self.dispatcher.settle(completion, now);
                 continue;
             };
             let before = connection.output.len();
@@ -314,6 +314,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let Some(timer) = self.dispatcher.timers_mut().pop_due(now.instant) else { return };
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),
+                Timer::Job(key) if key.request_key.conn == ConnId::INTERNAL => {
+                    self.dispatcher.expire_undo(key, now);
+                }
+                Timer::Undo(container) => self.dispatcher.undo(container, now),
                 Timer::Job(key) => {
                     self.with_client(key.request_key.conn, now, |dispatcher, client| {
                         dispatcher.expire_job(key, client);

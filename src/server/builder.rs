@@ -18,7 +18,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Durability, ListenerSpec};
 use crate::embed::{
     Client, ClientFactory, Disconnector, Embedding, Event, EventKind, EventKinds, EventQueue, Gate,
-    ProgramCounter, RequestHandler,
+    Hypervisor, HypervisorHandle, ProgramCounter, RequestHandler,
 };
 use crate::limits;
 use crate::model::{Access, AccessGroup, CustomKind};
@@ -36,6 +36,9 @@ pub struct ServerBuilder {
     gate: Option<Gate>,
     counters: Vec<ProgramCounter>,
     own_store: Option<Arc<dyn StoreFactory>>,
+    hypervisor: Option<Box<dyn Hypervisor>>,
+    create_deadline: Duration,
+    containers_max: Option<u32>,
 }
 
 impl Server {
@@ -56,6 +59,9 @@ impl Server {
             gate: None,
             counters: Vec::new(),
             own_store: None,
+            hypervisor: None,
+            create_deadline: limits::CREATE_DEADLINE,
+            containers_max: None,
         }
     }
 }
@@ -74,7 +80,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Has `handler` answer the requests for `verb`, which is one of the server's own (`STAT`) or a new one, in capital
+    /// Has `handler` answer the requests for `verb`, which is one of the server's own (`STAT`, `CREATE`, `DESTROY`) or a new one, in capital
     /// letters. Over HTTP it has the path of its name. Its access is that of all verbs: clients where the listener opens
     /// the group `verb`, and authenticated VMs.
     pub fn handle(mut self, verb: &str, handler: impl RequestHandler + 'static) -> ServerBuilder {
@@ -104,6 +110,27 @@ impl ServerBuilder {
     /// client gets `outcome unknown`, or `busy` if the handler was not called yet.
     pub fn handler_deadline(mut self, deadline: Duration) -> ServerBuilder {
         self.handlers.deadline = deadline;
+        self
+    }
+
+    /// Has `hypervisor` create and destroy the containers of the verbs `CREATE` and `DESTROY`. Without one, no container
+    /// is created.
+    pub fn hypervisor(mut self, hypervisor: impl Hypervisor + 'static) -> ServerBuilder {
+        self.hypervisor = Some(Box::new(hypervisor));
+        self
+    }
+
+    /// The time that the hypervisor has to create a container, from the arrival of the request; the default is two
+    /// minutes. After it the client gets `outcome unknown`, and the container is destroyed when it is created.
+    pub fn create_deadline(mut self, deadline: Duration) -> ServerBuilder {
+        self.create_deadline = deadline;
+        self
+    }
+
+    /// The maximum number of containers, with those that are being created or destroyed. Without this setting clients see
+    /// no maximum; there are never more than 65 535.
+    pub fn containers_max(mut self, containers: u32) -> ServerBuilder {
+        self.containers_max = Some(containers.min(limits::CONTAINERS_MAX));
         self
     }
 
@@ -150,7 +177,11 @@ impl ServerBuilder {
             gate,
             counters,
             own_store,
+            hypervisor,
+            create_deadline,
+            containers_max,
         } = self;
+        let handle = |hypervisor| Arc::new(HypervisorHandle::new(hypervisor, create_deadline));
         let handlers = handlers.build()?;
         if !(1..=limits::HANDLER_THREADS_MAX).contains(&handler_threads) {
             let max = limits::HANDLER_THREADS_MAX;
@@ -209,7 +240,8 @@ impl ServerBuilder {
         let disconnector = Arc::new(Disconnector::new(move || closing.wake()));
         let clients = ClientFactory { run: 0, disconnector };
         let events = Arc::new(EventQueue::new(callbacks.kinds()));
-        let embedding = Embedding { handlers, clients, events, gate, counters };
+        let hypervisor = hypervisor.map(handle);
+        let embedding = Embedding { handlers, clients, events, gate, counters, hypervisor, containers_max };
         let factory = ReactorFactory {
             config,
             listen,

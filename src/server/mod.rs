@@ -5,6 +5,7 @@ mod builder;
 mod control;
 mod event_thread;
 mod handler_set;
+mod hypervisor_stop;
 mod open_listeners;
 mod reactor_factory;
 mod reload;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::bind::{SocketFile, StateDir};
 use super::control::ReactorControl;
 use super::event_thread::EventThread;
+use super::hypervisor_stop::HypervisorStop;
 use super::reactor_factory::{ReactorFactory, ServerReactor};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::embed::EventKind;
@@ -168,7 +169,12 @@ impl ServerLoop {
             return;
         };
         let net = reactor.into_net();
+        let hypervisor = factory.embedding.hypervisor.as_ref();
+        let stopping = hypervisor.map(|hypervisor| HypervisorStop::begin(hypervisor, limits::STOP_GRACE));
         queues.shut_down(limits::WORKER_SHUTDOWN_WAIT);
+        if let Some(stopping) = stopping {
+            stopping.wait();
+        }
         factory.embedding.events.push_of_server(EventKind::Stopped);
         let (reactor, queues) = factory.make_next(net);
         factory.embedding.events.push_of_server(EventKind::Started);
@@ -195,12 +201,20 @@ impl ServerLoop {
             Phase::Stopping(deadline) => Some((deadline - self.clock.now()).saturating_sub(reserve)),
             _ => None,
         };
+        // The workers end and the last points are written meanwhile.
+        let stopping = factory.embedding.hypervisor.as_ref().map(|hypervisor| {
+            let containers = left(limits::CALLBACKS_STOP_MIN).unwrap_or(limits::STOP_GRACE);
+            HypervisorStop::begin(hypervisor, containers.max(limits::HYPERVISOR_STOP_MIN))
+        });
         // Waiting points are written meanwhile; after this no new ones arrive.
         let workers = left(limits::STOP_RESERVE - limits::WORKER_SHUTDOWN_WAIT).unwrap_or_default();
         queues.shut_down(workers.max(limits::WORKER_SHUTDOWN_WAIT));
         // After a failure they get the same time as after a stop.
         let last_points = left(limits::WORKER_SHUTDOWN_WAIT).unwrap_or(limits::STOP_GRACE);
         let lost = factory.maintenance.shut_down(last_points.max(limits::WRITE_BEHIND_STOP_MIN));
+        if let Some(stopping) = stopping {
+            stopping.wait();
+        }
         drop((queues, factory));
         drop(files);
         // A callback that does not return is left behind.

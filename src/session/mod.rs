@@ -107,7 +107,8 @@ impl Session {
         step
     }
 
-    /// Writes the answer to the request `seq`. Returns false, and drops the answer, if no such request is open.
+    /// Writes the answer to the request `seq`. Returns false, and drops the answer, if no such request is open, or if
+    /// nothing more is written.
     pub fn complete(
         &mut self,
         seq: RequestSeq,
@@ -120,7 +121,7 @@ impl Session {
         if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
         }
-        delivery != Delivery::Late
+        delivery != Delivery::Dropped
     }
 
     /// Takes the decoded message `seq`; ignored if the session no longer waits for it.
@@ -271,7 +272,6 @@ impl Session {
     }
 
     /// Bytes of replies that wait for a paged reply.
-    #[cfg(feature = "internals")]
     pub fn deferred_len(&self) -> usize {
         self.responses.as_ref().map_or(0, |responses| responses.output_after_page_len())
     }

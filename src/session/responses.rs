@@ -93,8 +93,8 @@ pub(super) enum Wanted {
 /// The result of passing an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Delivery {
-    /// No such request is open.
-    Late,
+    /// No such request is open, or nothing more is written.
+    Dropped,
     /// It is written, or waits for the paged reply to end.
     Done,
     /// Pages of the same reply have been written, so an error cannot follow.
@@ -145,12 +145,14 @@ impl ResponseQueue {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> Delivery {
-        let Some(Open { dialect, id, reply_count, .. }) = self.close(seq) else { return Delivery::Late };
-        if let Writing::Pages(stream) = &self.writing
-            && stream.seq == seq
-        {
-            self.poison();
-            return Delivery::BrokenOff;
+        let Some(Open { dialect, id, reply_count, .. }) = self.close(seq) else { return Delivery::Dropped };
+        match &self.writing {
+            Writing::Pages(stream) if stream.seq == seq => {
+                self.poison();
+                return Delivery::BrokenOff;
+            }
+            Writing::Silent => return Delivery::Dropped,
+            Writing::Pages(_) | Writing::Whole => {}
         }
         let count = reply_count as usize;
         self.write(&Reply { dialect, id: id.as_ref(), answer, count, date }, codec, output);
@@ -321,7 +323,6 @@ impl ResponseQueue {
     }
 
     /// Bytes of replies that wait for a paged one.
-    #[cfg(feature = "internals")]
     pub(super) fn output_after_page_len(&self) -> usize {
         self.output_after_page.len()
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
 use crate::dialect;
-use crate::embed::{GateCall, HandlerCall, HandlerFailure};
+use crate::embed::{ContainerReport, GateCall, HandlerCall, HandlerFailure, HypervisorCall};
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
@@ -33,7 +33,7 @@ pub enum Lane {
     Read,
     /// Writes to the store. Queued writes share a commit.
     Write,
-    /// Handlers of the embedding program.
+    /// Handlers and the hypervisor of the embedding program.
     Handler,
     /// The gate of the embedding program.
     Gate,
@@ -49,6 +49,7 @@ pub enum Work {
     Write(Write),
     Handle(HandlerCall),
     Admit(GateCall),
+    Container(HypervisorCall),
 }
 
 /// Work with a password.
@@ -115,6 +116,8 @@ pub enum WorkResult {
     Handled(Response),
     /// Whether the gate admits the client.
     Admission(bool),
+    /// Progress of a container, or the result of its creation or destruction.
+    Container(ContainerReport),
 }
 
 /// The result belongs to other work.
@@ -165,7 +168,7 @@ impl Work {
             Work::Compute(_) => Lane::Compute,
             Work::Read(_) => Lane::Read,
             Work::Write(_) => Lane::Write,
-            Work::Handle(_) => Lane::Handler,
+            Work::Handle(_) | Work::Container(_) => Lane::Handler,
             Work::Admit(_) => Lane::Gate,
         }
     }
@@ -179,7 +182,7 @@ impl Work {
             }
             Work::Compute(Compute::Convert { data }) => data.len() / limits::BYTES_PER_WEIGHT_UNIT,
             Work::Handle(call) => call.bytes() / limits::BYTES_PER_WEIGHT_UNIT,
-            Work::Hash(_) | Work::Read(_) | Work::Admit(_) => 0,
+            Work::Hash(_) | Work::Read(_) | Work::Admit(_) | Work::Container(_) => 0,
         }
     }
 
@@ -217,6 +220,7 @@ accessors! {
     converted -> String: WorkResult::Converted(entities) => entities;
     written -> Written: WorkResult::Written(written) => written;
     handled -> Response: WorkResult::Handled(response) => response;
+    container -> ContainerReport: WorkResult::Container(report) => report;
 }
 
 impl WorkerContext {
@@ -238,8 +242,8 @@ impl WorkerContext {
                 Work::Read(read) => reads.push(read),
                 Work::Write(write) => writes.push(write),
                 Work::Admit(call) => results.push(Ok(WorkResult::Admission(call.run()))),
-                // A handler needs a responder, and the pool calls it.
-                Work::Handle(_) => results.push(Err(WorkError::Internal)),
+                // They need a responder, and the pool calls them.
+                Work::Handle(_) | Work::Container(_) => results.push(Err(WorkError::Internal)),
             }
         }
         let costs = Arc::clone(self.hasher.costs());

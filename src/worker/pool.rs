@@ -248,23 +248,29 @@ impl PoolControl {
         requeued
     }
 
-    /// Calls the handlers of the jobs of `batch` that are not abandoned; each sends its result itself, maybe later.
+    /// Calls the code of the embedding program for the jobs of `batch` that are not abandoned; each call sends its result itself, maybe later.
     /// Returns no job to run again.
     fn run_handlers(self: &Arc<Self>, run: RunId, batch: Vec<Job>) -> Vec<Job> {
         for Job { key, work, state, .. } in batch {
-            let Work::Handle(call) = work else { continue };
             if !state.start(run) {
                 continue;
             }
-            let complete = move |shared: &PoolControl, result: Result<_, _>| {
-                let result = result.map(WorkResult::Handled).map_err(WorkError::Handler);
+            let complete = move |shared: &PoolControl, result| {
                 shared.complete(std::iter::once(Completion { key, result }));
             };
             let shared = Arc::clone(self);
-            let panic = call.run(Responder::new(move |result| complete(&shared, result)));
+            let panic = match work {
+                Work::Handle(call) => call.run(Responder::new(move |result| {
+                    complete(&shared, result.map(WorkResult::Handled).map_err(WorkError::Handler));
+                })),
+                Work::Container(call) => {
+                    call.run(move |report| complete(&shared, Ok(WorkResult::Container(report))))
+                }
+                _ => continue,
+            };
             // It has answered before, so that this is counted, and answers nothing.
             if let Some(message) = panic {
-                complete(self, Err(HandlerFailure::Panicked(message)));
+                complete(self, Err(WorkError::Handler(HandlerFailure::Panicked(message))));
             }
         }
         Vec::new()

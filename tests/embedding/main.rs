@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod containers;
 mod events;
 mod examples;
 mod handlers;
@@ -12,6 +13,8 @@ mod restarting;
 mod running;
 mod starting;
 mod stopping;
+#[path = "../common/web.rs"]
+mod web;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,12 +1,13 @@
 //! A running server, and threads of it that a test holds.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
-use vmherd::{ListenAddress, Running, ServerBuilder};
+use vmherd::{ListenAddress, LocalClient, Running, ServerBuilder};
 
 use crate::common::{Client, TempDir};
-use crate::{GRACE, builder, client};
+use crate::{GRACE, builder, client, tcp_address};
 
 /// A running server and its directory.
 pub struct Bed {
@@ -27,6 +28,21 @@ impl Bed {
     /// A new client.
     pub fn client(&self) -> Client {
         client(&self.addresses)
+    }
+
+    /// A new client in the server's process.
+    pub fn local_client(&self) -> LocalClient {
+        self.running.client().expect("it accepts")
+    }
+
+    /// The address of its listener.
+    pub fn address(&self) -> SocketAddr {
+        tcp_address(&self.addresses)
+    }
+
+    /// The number of containers that may still be created.
+    pub fn containers_available(&self) -> Option<u32> {
+        self.running.statistics().expect("it answers").containers_available
     }
 
     /// The value of a counter.

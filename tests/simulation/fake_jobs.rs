@@ -71,6 +71,7 @@ fn kind_of(work: &Work) -> &'static str {
         Work::Read(Read::ListPage { .. }) => "a page",
         Work::Write(_) => "write",
         Work::Handle(_) => "call a handler",
+        Work::Container(_) => "call the hypervisor",
         Work::Admit(_) => "ask the gate",
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file per family: how each begins, and how it continues with a worker's result.
 
+pub(super) mod containers;
 pub(super) mod convert;
 pub(super) mod custom;
 pub(super) mod lists;
@@ -15,7 +16,7 @@ use super::App;
 use super::access::Permission;
 use super::audit::Subject;
 use crate::clock::UnixSeconds;
-use crate::ids::{ConnId, VmId};
+use crate::ids::{ConnId, ContainerId, VmId};
 use crate::model::{
     Answer, Caller, Command, CommandName, Failure, Login, Membership, Page, Principal, Query, Request, Scope,
     TokenHash, VmName,
@@ -61,6 +62,7 @@ pub enum Stage {
     Managed(managed::Stage),
     Convert(convert::Stage),
     Custom(custom::Stage),
+    Containers(containers::Stage),
     Server(server::Stage),
 }
 
@@ -108,7 +110,12 @@ pub trait StageInfo {
         0
     }
 
-    /// The VM that the audit log names.
+    /// The container that the work creates or destroys.
+    fn container(&self) -> Option<ContainerId> {
+        None
+    }
+
+    /// The VM or container that the audit log names.
     fn subject(&self) -> Subject {
         self.login().map_or(Subject::None, |login| Subject::Name(login.name.clone()))
     }
@@ -166,6 +173,7 @@ impl Stage {
             Stage::Managed(stage) => stage,
             Stage::Convert(stage) => stage,
             Stage::Custom(stage) => stage,
+            Stage::Containers(stage) => stage,
             Stage::Server(stage) => stage,
         }
     }
@@ -218,8 +226,10 @@ impl App {
             Command::Ping => self.ping(context.conn),
             Command::Stats => Next::Statistics,
             Command::VerbStat => Next::Status,
-            Command::VerbCreate => Next::failed(Failure::NoHypervisor),
-            Command::VerbDestroy(_) => Next::failed(Failure::InvalidCredentials),
+            Command::VerbCreate => self.create_container(context).map(Stage::Containers),
+            Command::VerbDestroy(credentials) => {
+                self.destroy_container(context, credentials).map(Stage::Containers)
+            }
             Command::Health => server::health().map(Stage::Server),
             Command::Register { name, shape, disk_sizes_gib, password } => {
                 vms::register(name, shape, disk_sizes_gib, password).map(Stage::Vms)
@@ -274,6 +284,7 @@ impl App {
             Stage::Managed(stage) => stage.resume(at, result)?.map(Stage::Managed),
             Stage::Convert(stage) => stage.resume(at, result)?.map(Stage::Convert),
             Stage::Custom(stage) => stage.resume(at, result)?.map(Stage::Custom),
+            Stage::Containers(stage) => stage.resume(at, result)?.map(Stage::Containers),
             Stage::Server(stage) => stage.resume(at, result)?.map(Stage::Server),
         })
     }

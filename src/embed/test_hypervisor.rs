@@ -1,0 +1,160 @@
+//! A hypervisor without containers, for tests.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::hypervisor::{ContainerOrder, Hypervisor};
+use super::responder::Responder;
+use crate::ids::ContainerId;
+use crate::model::{Container, HypervisorError};
+
+/// A hypervisor for tests of programs that embed a server: it only notes which containers there would be.
+///
+/// It answers at once, unless it is told to [`hold`](TestHypervisor::hold) its answers or to
+/// [`fail`](TestHypervisor::fail). Clones are handles to the same one: give one to the server, and keep another.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use serde_json::json;
+/// use vmherd::{Config, Server, TestHypervisor};
+///
+/// # let directory = std::env::temp_dir().join(format!("vmherd-hypervisor-{}", std::process::id()));
+/// # let config = Config::default().state_dir(&directory).store("memory:".parse()?);
+/// # let config = config.listen("tcp://127.0.0.1:0".parse()?);
+/// let hypervisor = TestHypervisor::default();
+/// let server = Server::builder(config).hypervisor(hypervisor.clone()).containers_max(5).bind()?;
+/// let running = server.start()?;
+/// let reply = running.client()?.call(&json!({"verb": "CREATE", "parameters": {}}))?;
+/// assert_eq!(reply["success"], true);
+/// assert_eq!(hypervisor.containers().len(), 1);
+/// # running.stop(std::time::Duration::ZERO)?;
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct TestHypervisor(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    containers: BTreeSet<ContainerId>,
+    /// The reason why operations fail.
+    failure: Option<HypervisorError>,
+    is_holding: bool,
+    held: Vec<Held>,
+    created: u16,
+    stops: u32,
+}
+
+/// A call that is not answered yet.
+enum Held {
+    Create(ContainerId, Responder<Result<Container, HypervisorError>>),
+    Destroy(ContainerId, Responder<Result<(), HypervisorError>>),
+}
+
+impl TestHypervisor {
+    /// Holds the answers of all operations until [`TestHypervisor::release`].
+    pub fn hold(&self) {
+        self.lock().is_holding = true;
+    }
+
+    /// Answers the operations that are held, and all others at once from now on.
+    pub fn release(&self) {
+        let mut state = self.lock();
+        state.is_holding = false;
+        let held = std::mem::take(&mut state.held);
+        drop(state);
+        held.into_iter().for_each(|call| self.answer(call));
+    }
+
+    /// Has all operations fail from now on, also those that are held.
+    pub fn fail(&self, reason: &str) {
+        self.lock().failure = Some(HypervisorError::new(reason));
+    }
+
+    /// Has all operations succeed again.
+    pub fn succeed(&self) {
+        self.lock().failure = None;
+    }
+
+    /// The number of operations that are held.
+    pub fn held(&self) -> usize {
+        self.lock().held.len()
+    }
+
+    /// The containers that were created, and neither destroyed nor ended by a stop.
+    pub fn containers(&self) -> BTreeSet<ContainerId> {
+        self.lock().containers.clone()
+    }
+
+    /// How often it was stopped.
+    pub fn stops(&self) -> u32 {
+        self.lock().stops
+    }
+
+    fn take(&self, call: Held) {
+        let mut state = self.lock();
+        match state.is_holding {
+            true => state.held.push(call),
+            false => {
+                drop(state);
+                self.answer(call);
+            }
+        }
+    }
+
+    fn answer(&self, call: Held) {
+        let mut state = self.lock();
+        let result = state.failure.clone().map_or(Ok(()), Err);
+        match call {
+            Held::Create(id, responder) => {
+                let container = result.map(|()| state.create(id));
+                drop(state);
+                responder.respond(container);
+            }
+            Held::Destroy(id, responder) => {
+                let destroyed = result.map(|()| {
+                    state.containers.remove(&id);
+                });
+                drop(state);
+                responder.respond(destroyed);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn create(&mut self, id: ContainerId) -> Container {
+        self.containers.insert(id);
+        self.created = self.created.wrapping_add(1);
+        let listen_port = NonZeroU16::new(self.created).unwrap_or(NonZeroU16::MAX);
+        Container { listen_port, iso_sha256: [0x15; 32] }
+    }
+}
+
+impl Hypervisor for TestHypervisor {
+    fn create(&self, order: ContainerOrder, responder: Responder<Result<Container, HypervisorError>>) {
+        responder.endpoint_shell_opened();
+        self.take(Held::Create(order.id, responder));
+    }
+
+    fn destroy(&self, container: ContainerId, responder: Responder<Result<(), HypervisorError>>) {
+        self.take(Held::Destroy(container, responder));
+    }
+
+    fn stop(&self, _time_max: Duration) {
+        let mut state = self.lock();
+        state.containers.clear();
+        state.stops += 1;
+        let held = std::mem::take(&mut state.held);
+        drop(state);
+        // Their server no longer waits.
+        drop(held);
+    }
+}
