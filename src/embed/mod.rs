@@ -8,6 +8,7 @@ mod gate;
 mod handler;
 mod hypervisor;
 mod hypervisor_call;
+mod key_pair;
 mod responder;
 mod test_hypervisor;
 
@@ -18,6 +19,7 @@ pub use gate::{Gate, GateCall};
 pub use handler::{HandlerCall, HandlerRequest, Handlers, RequestHandler};
 pub use hypervisor::{ContainerOrder, Hypervisor};
 pub use hypervisor_call::{ContainerChange, ContainerReport, HypervisorCall, HypervisorHandle};
+pub use key_pair::{DecryptError, KeyPair};
 pub use responder::{HandlerFailure, Responder, panic_message};
 pub use test_hypervisor::TestHypervisor;
 
