@@ -204,6 +204,26 @@ fn a_gate_admits_by_address_and_holds_the_requests_until_then() {
 }
 
 #[test]
+fn a_client_that_leaves_at_the_gate_is_never_admitted() {
+    let threads = LatchedThreads::default();
+    let held = threads.clone();
+    let found = events_of(
+        |builder| {
+            builder.gate(move |_| {
+                held.wait();
+                true
+            })
+        },
+        |client| {
+            wait_until("the gate is asked", DEADLINE, || threads.waiting() == 1);
+            client.socket().set_linger(Some(Duration::ZERO)).expect("a socket option");
+        },
+    );
+    threads.open();
+    assert_eq!(found, ["Connection"]);
+}
+
+#[test]
 fn a_gate_that_hangs_refuses_after_its_deadline_and_the_stop_does_not_wait() {
     let threads = LatchedThreads::default();
     let held = threads.clone();

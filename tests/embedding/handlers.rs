@@ -143,6 +143,11 @@ fn failed_handlers_are_answered_counted_and_do_no_harm() {
         assert_eq!(bed.counter("runtime_errors"), errors, "{name}");
     }
     assert_eq!(client.call(verb("LATE"))["success"], true);
+    for (name, done) in [("PANIC", 0), ("DROP", 0), ("HUGE", 0), ("LATE", 1)] {
+        let counters =
+            ["", "_ok", "_failed"].map(|suffix| bed.counter(&format!("requests_verb_{name}{suffix}")));
+        assert_eq!(counters, [1, done, 1 - done], "{name}");
+    }
     wait_until("the panic is counted", DEADLINE, || bed.counter("runtime_errors") == 4);
     client.ping();
 }
