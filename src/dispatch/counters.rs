@@ -73,6 +73,12 @@ impl Counters {
         self.requests[name.index()].started += 1;
     }
 
+    /// Counts a request whose handler answered with a failure.
+    pub(crate) fn count_failed_by_handler(&mut self, name: CommandName) {
+        self.requests[name.index()].failed += 1;
+        *self.failures.entry("failed_by_handler").or_default() += 1;
+    }
+
     /// Counts the end of a request.
     pub(crate) fn count_outcome(&mut self, name: CommandName, failure: Option<&Failure>) {
         match failure {

@@ -365,7 +365,12 @@ impl<J: Jobs> Dispatcher<J> {
             Answer::Failed(failure) => Some(failure),
             _ => None,
         };
-        self.counters.count_outcome(command, failure);
+        match &answer {
+            Answer::Custom(response) if !response.is_success() => {
+                self.counters.count_failed_by_handler(command);
+            }
+            _ => self.counters.count_outcome(command, failure),
+        }
         let error_detail = self.error_detail.take();
         if let Some(Failure::Internal) = failure {
             let thread = if error_detail.is_some() { HANDLER_THREAD } else { REACTOR_THREAD };

@@ -68,6 +68,7 @@ impl ClientFactory {
 
 impl Client {
     /// The client of `key`, which `disconnector` can close.
+    #[doc(hidden)]
     pub fn new(key: ClientKey, disconnector: Arc<Disconnector>) -> Client {
         Client { key, disconnector }
     }

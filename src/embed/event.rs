@@ -102,19 +102,30 @@ pub enum Event {
 
 /// The kind of an event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[allow(missing_docs)]
 pub enum EventKind {
+    /// Of [`Event::Client`].
     Client,
+    /// Of [`Event::ClientClosed`].
     ClientClosed,
+    /// Of [`Event::Connection`].
     Connection,
+    /// Of [`Event::CreatedContainer`].
     CreatedContainer,
+    /// Of [`Event::CreatedEndpointShell`].
     CreatedEndpointShell,
+    /// Of [`Event::DestroyedContainer`].
     DestroyedContainer,
+    /// Of [`Event::MalformedRequest`].
     MalformedRequest,
+    /// Of [`Event::Request`].
     Request,
+    /// Of [`Event::RuntimeError`].
     RuntimeError,
+    /// Of [`Event::Started`].
     Started,
+    /// Of [`Event::Stopped`].
     Stopped,
+    /// Of [`Event::UnknownVerb`].
     UnknownVerb,
 }
 

@@ -72,6 +72,7 @@ impl Responder<Result<Container, HypervisorError>> {
 
 impl<T> Responder<T> {
     /// A responder that passes the result of a call to `send`.
+    #[doc(hidden)]
     pub fn new(send: impl FnOnce(Result<T, HandlerFailure>) + Send + 'static) -> Responder<T> {
         let state = PendingState { send: Some(Box::new(send)), report: None, caller: None };
         Responder(Arc::new(PendingResult { state: Mutex::new(state) }))

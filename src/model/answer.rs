@@ -142,6 +142,13 @@ pub struct Statistics {
     pub counters: Vec<(Cow<'static, str>, u64)>,
 }
 
+impl Statistics {
+    /// The value of a counter; `None` if there is none of this name.
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        self.counters.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+}
+
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("statistics:")?;

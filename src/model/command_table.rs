@@ -28,13 +28,16 @@ pub enum Access {
     Public,
     /// Every client, where registration is open.
     Registration,
-    /// An authenticated VM, for itself.
+    /// An authenticated VM. An operator is none. What it may do to other VMs is up to the command: the server's own
+    /// commands let a VM change itself only.
     Vm,
-    /// An operator. For other clients, the command does not exist.
+    /// An operator: root or the server's own user, on the socket in the state directory. For other clients, the command
+    /// does not exist.
     Operator,
-    /// Every client, where the listener opens the group; otherwise an authenticated VM, for itself.
+    /// Every client, where the listener opens the group (`?open=…`); otherwise an authenticated VM.
     Open(AccessGroup),
-    /// The same; where the group is not open, an authenticated VM has the rights of every client.
+    /// As `Open`. The server's own commands with this rule let a VM do all that every client may; for an added command
+    /// there is no difference.
     OpenOrAnyVm(AccessGroup),
     /// Every client, where registration and the group are open.
     OpenRegistration(AccessGroup),

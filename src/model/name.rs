@@ -72,6 +72,8 @@ impl fmt::Display for VmName {
     }
 }
 
+impl std::error::Error for NameError {}
+
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

@@ -35,8 +35,9 @@ pub enum RegistryError {
 }
 
 impl Registry {
-    /// Opens the store of `config`, and creates a file that does not exist. Of the other settings, the number of VMs
-    /// and the cost of hashes count.
+    /// Opens the store of `config`, and creates a file that does not exist, but no folder. Of the other settings, the
+    /// number of VMs and the cost of hashes count. With `memory:` this is a new, empty store of its own; the other stores
+    /// are shared with a server that uses them, also while it runs.
     pub fn open(config: &Config) -> Result<Registry, RegistryError> {
         let store = store::open(&config.store)?.connect()?;
         Ok(Registry { store, hasher: Hasher::new(config.argon2), vms_max: config.vms_max })

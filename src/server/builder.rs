@@ -80,16 +80,43 @@ impl ServerBuilder {
         self
     }
 
-    /// Has `handler` answer the requests for `verb`, which is one of the server's own (`STAT`, `CREATE`, `DESTROY`) or a new one, in capital
-    /// letters. Over HTTP it has the path of its name. Its access is that of all verbs: clients where the listener opens
-    /// the group `verb`, and authenticated VMs.
+    /// Answers the requests for `verb` with `handler`. The verb is new, or one of the server's own (`STAT`, `CREATE`,
+    /// `DESTROY`), which it replaces; its name has 1 to 64 capital letters. Clients may use it where the listener opens
+    /// the group `verb` (`?open=verb`), and authenticated VMs everywhere. Over HTTP it has the path of its name, in any
+    /// case; `EVENTS`, `HEALTHZ`, `METRICS` and `SD` are reserved. Its counters are `requests_verb_NAME`, with `_ok` and
+    /// `_failed`.
     pub fn handle(mut self, verb: &str, handler: impl RequestHandler + 'static) -> ServerBuilder {
         self.handlers.add(CustomKind::Verb, verb, Access::OpenOrAnyVm(AccessGroup::Verb), Arc::new(handler));
         self
     }
 
-    /// Has `handler` answer the requests for a new command `name`, in lower-case letters, digits and underscores, from
-    /// the clients that `access` admits.
+    /// Answers the requests `{"command": NAME, "data": {…}}` with `handler`, from the clients that `access` admits. The
+    /// command is new; its name has 1 to 64 lower-case letters, digits and underscores. The server checks a `token` in the
+    /// data and removes it. Its counters are `requests_command_NAME`, with `_ok` and `_failed`.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use vmherd::{Access, Config, HandlerRequest, Responder, Response, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = std::env::temp_dir().join(format!("vmherd-command-{}", std::process::id()));
+    /// # let config = Config::default().state_dir(&directory).store("memory:".parse()?);
+    /// # let config = config.listen("tcp://127.0.0.1:0".parse()?);
+    /// let who = |request: HandlerRequest, responder: Responder| {
+    ///     let name = request.client().vm().map(|name| name.as_str());
+    ///     responder.respond(Response::success(json!({"name": name})));
+    /// };
+    /// let running = Server::builder(config).command("who", Access::Vm, who).bind()?.start()?;
+    /// let mut client = running.client()?;
+    /// let vm = json!({"vm_id": "db-1", "password": "securePass123", "ram": 512, "cpu": 1, "disks": [{"disk_size": 9}]});
+    /// client.call(json!({"command": "register", "data": vm}))?;
+    /// let login = json!({"vm_id": "db-1", "password": "securePass123"});
+    /// client.call(json!({"command": "authenticate", "data": login}))?;
+    /// assert_eq!(client.call(json!({"command": "who"}))?["data"]["name"], "db-1");
+    /// # running.stop(std::time::Duration::ZERO)?;
+    /// # std::fs::remove_dir_all(directory)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn command(
         mut self,
         name: &str,
@@ -134,8 +161,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Has `callback` called with each event of `kind`, on the thread of the callbacks, one event at a time; see
-    /// [`Event`]. A slow callback delays other callbacks, and nothing else. A kind may have several.
+    /// Calls `callback` with each event of `kind`, on the thread of the callbacks, one event at a time and some time after
+    /// it has happened; see [`Event`]. A slow callback delays other callbacks, and nothing else. A kind may have several.
     pub fn on(mut self, kind: EventKind, callback: impl FnMut(&Event) + Send + 'static) -> ServerBuilder {
         self.callbacks.add(kind.into(), callback);
         self
@@ -147,15 +174,24 @@ impl ServerBuilder {
         self
     }
 
-    /// Has `admit` decide about each new connection, on a thread of its own. If it returns false, the connection is
-    /// closed before any byte of it is decoded. A connection is refused, too, if `admit` panics or has not decided
-    /// within 5 seconds, or if 1024 others wait. This includes the server's own socket in the state directory.
+    /// Asks `admit` about each new connection, on a thread of its own. If it returns false, the connection is closed
+    /// before any byte of it is decoded. A connection is refused, too, if `admit` panics or has not decided within 5
+    /// seconds, or if 1024 others wait.
+    ///
+    /// This includes the server's own socket in the state directory, which the operator uses, and each
+    /// [`LocalClient`](crate::LocalClient): their clients have no address.
+    ///
+    /// ```
+    /// # let builder = vmherd::Server::builder(vmherd::Config::default());
+    /// builder.gate(|client| client.address().is_none_or(|address| address.ip().is_loopback()));
+    /// ```
     pub fn gate(mut self, admit: impl Fn(&Client) -> bool + Send + Sync + 'static) -> ServerBuilder {
         self.gate = Some(Gate::new(admit));
         self
     }
 
-    /// Adds a counter of the program to the statistics. `value`, which must not block, returns its value.
+    /// Adds a counter of the program to the statistics, after the server's own. `value`, which must not block, returns
+    /// its value.
     pub fn counter(
         mut self,
         name: &'static str,
@@ -165,8 +201,7 @@ impl ServerBuilder {
         self
     }
 
-    /// As [`Server::bind`]. The name of a command or verb that has not its form, is reserved or given twice is an
-    /// error.
+    /// As [`Server::bind`]. The name of a command or verb that is malformed, reserved or given twice is an error.
     pub fn bind(self) -> Result<Server, StartError> {
         let ServerBuilder {
             config,

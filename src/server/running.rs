@@ -48,7 +48,7 @@ pub struct Running {
     is_store_open: Arc<AtomicBool>,
 }
 
-/// Stops a server from any thread, also one that is not running yet.
+/// Stops a server, from any thread. The server need not run yet.
 #[derive(Clone)]
 pub struct StopHandle {
     control: Arc<ReactorControl>,

@@ -112,6 +112,11 @@ impl ServerLoop {
         self.serving.as_mut()?.reactor.wait_time()
     }
 
+    /// The state of the server and its counters; `None` after the end.
+    pub fn statistics(&mut self) -> Option<Statistics> {
+        Some(self.serving.as_mut()?.reactor.statistics())
+    }
+
     /// Has the coming turns restart the server, as [`Running::restart`](crate::Running::restart) does.
     pub fn restart(&mut self, grace: Duration) {
         self.control.request(|requests| requests.restart = Some(grace));

@@ -121,6 +121,8 @@ fn a_responder_answers_later_from_another_thread_and_others_do_not_wait() {
     thread::spawn(move || responder.respond(Response::failure("Refused request"))).join().unwrap();
     let reply = client.reply();
     assert_eq!((&reply["request_id"], &reply["message"]), (&json!(1), &json!("Refused request")));
+    let counters = ["", "_ok", "_failed"].map(|suffix| bed.counter(&format!("requests_verb_LATER{suffix}")));
+    assert_eq!(counters, [1, 0, 1]);
 }
 
 #[test]

@@ -49,8 +49,7 @@ impl Bed {
     #[track_caller]
     pub fn counter(&self, name: &str) -> u64 {
         let statistics = self.running.statistics().expect("it answers");
-        let known = statistics.counters.iter().find(|(known, _)| *known == name);
-        known.unwrap_or_else(|| panic!("no counter {name}")).1
+        statistics.counter(name).unwrap_or_else(|| panic!("no counter {name}"))
     }
 
     /// Restarts the server.
