@@ -10,6 +10,7 @@
 #[path = "../../tests/common/codec.rs"]
 mod codec;
 mod echo;
+mod embedded;
 mod figures;
 mod generator;
 mod load;
@@ -35,6 +36,11 @@ fn main() -> ExitCode {
             raise_descriptor_limit().expect("a process may raise its limit");
             let bytes = answer_bytes.first().map(|bytes| bytes.parse().expect("a number"));
             echo::serve(address.parse().expect("an address"), bytes).expect("sockets work");
+        }
+        [part @ ("embedded" | "embedded-with-callbacks"), address, state_dir] => {
+            let has_callbacks = *part == "embedded-with-callbacks";
+            let address = address.parse().expect("an address");
+            embedded::serve(address, state_dir.as_ref(), has_callbacks).expect("it serves");
         }
         ["load", load] => {
             raise_descriptor_limit().expect("a process may raise its limit");

@@ -97,6 +97,18 @@ impl Server {
         Server { name: "vmherd", address, child, folder }
     }
 
+    /// A program with a server in it, with or without callbacks for all kinds of events.
+    pub fn embedded(cores: &Cores, has_callbacks: bool) -> Server {
+        let (address, folder) = (free_address(), Folder::new_state());
+        let (name, part) = match has_callbacks {
+            true => ("with callbacks", "embedded-with-callbacks"),
+            false => ("without callbacks", "embedded"),
+        };
+        let mut command = own_program(part);
+        let child = cores.start(&cores.server, command.arg(address.to_string()).arg(folder.path()));
+        Server { name, address, child, folder }.ready()
+    }
+
     /// redis, if it is installed; with the files in `folder` where there is one.
     pub fn start_redis(cores: &Cores, folder: Option<&Path>) -> Option<Server> {
         let (address, own) = (free_address(), Folder::new_state());

@@ -1,6 +1,7 @@
 //! The figures, by name.
 
 mod auth;
+mod embedding;
 mod fairness;
 mod growth;
 mod memory;
@@ -36,6 +37,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "resident", run: memory::at_start },
     Row { name: "start", run: start::first_reply },
     Row { name: "size", run: start::sizes },
+    Row { name: "embedding", run: embedding::callbacks },
     Row { name: "hashes", run: auth::hashes },
     Row { name: "meanwhile", run: auth::ping_meanwhile },
     Row { name: "failed-logins", run: auth::failed_logins },

@@ -66,7 +66,7 @@ pub fn candidates(cores: &Cores) -> Vec<Candidate> {
     candidates
 }
 
-/// Rates of `candidates`, the first of which is the daemon and the second the echo server, with 64 connections that each
+/// The rate of the daemon, the first of `candidates`, beside the echo server, the second, and the others, with 64 connections that each
 /// have `depth` requests in flight.
 pub fn compared(cores: &Cores, figure: &str, wanted: f64, candidates: Vec<Candidate>, depth: usize) -> Line {
     let (candidates, measured) = measure(cores, candidates, 64, depth);
@@ -74,7 +74,8 @@ pub fn compared(cores: &Cores, figure: &str, wanted: f64, candidates: Vec<Candid
     rate_line(figure, wanted, &ratio, &candidates, &measured)
 }
 
-fn measure(
+/// What `candidates` do with so many connections that each have `depth` requests in flight.
+pub fn measure(
     cores: &Cores,
     candidates: Vec<Candidate>,
     connections: usize,
@@ -89,6 +90,7 @@ fn measure(
     (candidates, measured)
 }
 
+/// The line of the first of `candidates`, whose rate is `ratio` times that of the second.
 pub fn rate_line(
     figure: &str,
     wanted: f64,
@@ -105,11 +107,12 @@ pub fn rate_line(
             format!("{} {}/s ({})", candidate.server.name, short(measured.rate.median()), describe(measured))
         })
         .collect();
+    let peer = candidates[1].server.name;
     Line {
         figure: figure.into(),
-        wanted: format!("{wanted} × echo"),
+        wanted: format!("{wanted} × {peer}"),
         measured: format!("{}/s ({})", measured[0].rate, describe(&measured[0])),
-        beside: format!("{ratio} × echo; {}", beside.join(", "))
+        beside: format!("{ratio} × {peer}; {}", beside.join(", "))
             .replacen(" ±", " (±", 1)
             .replacen(" %", " %)", 1),
         verdict: Verdict::at_least(wanted, ratio),

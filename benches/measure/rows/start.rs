@@ -49,30 +49,45 @@ fn milliseconds_to_answer(start: impl FnOnce() -> Option<Server>, request: &str)
 
 /// The stripped programs.
 pub fn sizes(_: &Cores) -> Vec<Line> {
-    let whole = megabytes(Path::new(env!("CARGO_BIN_EXE_vmherd")));
-    // In a folder of its own, where the next time finds it.
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smallest");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--no-default-features", "--target-dir"])
-        .arg(&folder)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .status();
-    assert!(built.is_ok_and(|status| status.success()), "the smallest build can be made");
-    let smallest = megabytes(&folder.join("release/vmherd"));
-    let line = |figure: &str, megabytes: f64, wanted: f64| Line {
+    let whole = bytes_of(Path::new(env!("CARGO_BIN_EXE_vmherd")));
+    let smallest = built(&["--no-default-features"], "vmherd");
+    let embedding = built(&["--example", "minimal"], "examples/minimal");
+    let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / 1e6);
+    let line = |figure: &str, bytes: u64, wanted: u64| Line {
         figure: figure.into(),
-        wanted: format!("≤ {wanted} MB"),
-        measured: format!("{megabytes:.2} MB"),
+        wanted: format!("≤ {} MB", wanted as f64 / 1e6),
+        measured: megabytes(bytes),
         beside: String::new(),
-        verdict: Verdict::exact(megabytes <= wanted),
+        verdict: Verdict::exact(bytes <= wanted),
     };
     vec![
-        line("stripped program", whole, 4.0),
-        line("stripped program, without default features", smallest, 1.5),
+        line("stripped program", whole, 4_000_000),
+        line("stripped program, without default features", smallest, 1_500_000),
+        Line {
+            figure: "stripped program that embeds a server: `examples/minimal`".into(),
+            wanted: "< the daemon".into(),
+            measured: megabytes(embedding),
+            beside: format!("{embedding} B; the daemon {whole} B"),
+            verdict: Verdict::exact(embedding < whole),
+        },
     ]
 }
 
-fn megabytes(program: &Path) -> f64 {
-    fs::metadata(program).expect("it is built").len() as f64 / 1e6
+/// Builds a `program` for release with further `arguments` for cargo; its bytes.
+fn built(arguments: &[&str], program: &str) -> u64 {
+    // In a folder of its own, where the next time finds it.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smallest");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--target-dir"])
+        .arg(&folder)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "{program} can be built");
+    bytes_of(&folder.join("release").join(program))
+}
+
+fn bytes_of(program: &Path) -> u64 {
+    fs::metadata(program).expect("it is built").len()
 }
