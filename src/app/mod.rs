@@ -135,8 +135,8 @@ impl App {
 
     /// The key of the client of `conn`, for events; `None` if it is not open.
     pub fn client_key(&self, conn: ConnId) -> Option<ClientKey> {
-        let principal = self.presence.rights(conn, &Caller::default()).principal;
-        Some(self.embedding.clients.key(conn, self.presence.peer(conn)?, principal))
+        let (peer, principal) = self.presence.client(conn)?;
+        Some(self.embedding.clients.key(conn, peer, principal))
     }
 
     /// Replaces the settings; issued tokens keep their lifetime.

@@ -149,6 +149,17 @@ impl Presence {
         }
     }
 
+    /// The address of the connection's client, and the identity of its requests that have no login of their own.
+    pub fn client(&self, conn: ConnId) -> Option<(Peer, Principal)> {
+        let entry = self.entry(conn)?;
+        let principal = match entry.login() {
+            Some(login) => Principal::Vm(login.clone()),
+            None if entry.is_operator => Principal::Operator,
+            None => Principal::Anonymous,
+        };
+        Some((entry.peer, principal))
+    }
+
     /// The VM that authenticated on the connection.
     pub fn login(&self, conn: ConnId) -> Option<&Login> {
         self.entry(conn)?.login()

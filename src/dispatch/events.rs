@@ -6,7 +6,7 @@ use super::in_flight::{Origin, Owner};
 use super::{Client, Dispatcher, Effect};
 use crate::embed::{EventDetail, EventKind, EventQueue, QueuedEvent};
 use crate::ids::{ConnId, RequestSeq};
-use crate::model::Failure;
+use crate::model::{CommandName, Failure};
 use crate::work::Work;
 use crate::worker::Jobs;
 
@@ -90,6 +90,18 @@ impl<J: Jobs> Dispatcher<J> {
                 }
                 failure => self.emit_malformed(conn, &failure),
             }
+        }
+    }
+
+    /// Adds the event of a request of `conn`.
+    pub(super) fn emit_request(&mut self, conn: ConnId, command: CommandName) {
+        if !self.events.queue.wants(EventKind::Request) {
+            return;
+        }
+        let Some(client) = self.app.client_key(conn) else { return };
+        let pending = &mut self.events.pending;
+        if !pending.last_mut().is_some_and(|last| last.add_request(&client, command)) {
+            pending.push(QueuedEvent::of_request(client, command));
         }
     }
 

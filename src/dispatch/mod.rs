@@ -27,7 +27,6 @@ use crate::app::App;
 use crate::app::commands::Next;
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
-use crate::embed::{EventDetail, EventKind};
 use crate::ids::{ConnId, ContainerId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
@@ -184,7 +183,7 @@ impl<J: Jobs> Dispatcher<J> {
         let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
         match &request.command {
-            Ok(_) => self.emit(EventKind::Request, client.conn, || EventDetail::Command(command)),
+            Ok(_) => self.emit_request(client.conn, command),
             Err(failure) => self.emit_malformed(client.conn, failure),
         }
         #[cfg(feature = "internals")]

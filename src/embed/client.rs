@@ -24,7 +24,7 @@ pub struct Client {
 }
 
 /// What identifies a client: as data, cheaper to make than a [`Client`].
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ClientKey {
     id: ClientId,
     peer: Peer,

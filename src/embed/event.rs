@@ -133,7 +133,7 @@ pub enum EventKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EventKinds(u16);
 
-/// An event in the queue: cheap to make, since the reactor makes one for each request.
+/// An event in the queue, or several that are equal: cheap to make, since there is one for each request.
 #[derive(Debug)]
 pub struct QueuedEvent {
     /// Its kind.
@@ -149,8 +149,13 @@ pub struct QueuedEvent {
 pub enum EventDetail {
     /// None.
     None,
-    /// The command of a request.
-    Command(CommandName),
+    /// Requests for one command in a row: as one, since a pipelining client sends many in a tick.
+    Requests {
+        /// The command.
+        command: CommandName,
+        /// How many.
+        count: u32,
+    },
     /// The error in a malformed request, or the uuid of a container.
     Text(Box<str>),
     /// A runtime error.
@@ -244,6 +249,33 @@ impl QueuedEvent {
         QueuedEvent { kind, client: None, detail: EventDetail::None }
     }
 
+    /// A request of `client` for `command`.
+    pub fn of_request(client: ClientKey, command: CommandName) -> QueuedEvent {
+        let detail = EventDetail::Requests { command, count: 1 };
+        QueuedEvent { kind: EventKind::Request, client: Some(client), detail }
+    }
+
+    /// Adds a request of `client` for `command`, if this is such a request; returns whether it is.
+    pub fn add_request(&mut self, client: &ClientKey, command: CommandName) -> bool {
+        match &mut self.detail {
+            EventDetail::Requests { command: own, count }
+                if *own == command && self.client.as_ref() == Some(client) =>
+            {
+                *count += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The number of events that it is for callbacks.
+    pub fn count(&self) -> u32 {
+        match self.detail {
+            EventDetail::Requests { count, .. } => count,
+            _ => 1,
+        }
+    }
+
     /// The event for callbacks; `None` if it lacks a field of its kind.
     pub fn into_event(self, customs: &CustomCommands, disconnector: &Arc<Disconnector>) -> Option<Event> {
         let QueuedEvent { kind, client, detail } = self;
@@ -255,7 +287,7 @@ impl QueuedEvent {
             (EventKind::Client, _) => Event::Client { client: client? },
             (EventKind::ClientClosed, _) => Event::ClientClosed { client: client? },
             (EventKind::UnknownVerb, _) => Event::UnknownVerb { client: client? },
-            (EventKind::Request, EventDetail::Command(command)) => {
+            (EventKind::Request, EventDetail::Requests { command, .. }) => {
                 let name = match command {
                     CommandName::Custom(_) => Cow::from(customs.name(command).to_owned()),
                     command => Cow::from(command.as_str()),
@@ -285,6 +317,35 @@ impl QueuedEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embed::ClientFactory;
+    use crate::ids::{ConnId, VmId};
+    use crate::model::{Login, Peer, Principal, VmName};
+
+    fn client(index: u32, vm: Option<&str>) -> ClientKey {
+        let login = |name: &str| Login { id: VmId(1), epoch: 0, name: VmName::from_store(name) };
+        let principal = vm.map_or(Principal::Anonymous, |name| Principal::Vm(login(name)));
+        ClientFactory::default().key(ConnId { index, generation: 0 }, Peer::Unix { uid: None }, principal)
+    }
+
+    #[test]
+    fn requests_in_a_row_are_one_queued_event_if_client_and_command_are_the_same() {
+        let (ping, list) = (CommandName::Ping, CommandName::List);
+        let cases = [
+            (client(1, Some("a")), ping, true),
+            (client(1, Some("a")), list, false),
+            (client(2, Some("a")), ping, false),
+            (client(1, Some("b")), ping, false),
+            (client(1, None), ping, false),
+        ];
+        for (other, command, is_added) in cases {
+            let mut queued = QueuedEvent::of_request(client(1, Some("a")), ping);
+            assert_eq!(queued.add_request(&other, command), is_added, "{other:?} {command:?}");
+            assert_eq!(queued.count(), 1 + u32::from(is_added));
+        }
+        let mut started = QueuedEvent::of_server(EventKind::Started);
+        assert!(!started.add_request(&client(1, None), ping));
+        assert_eq!(started.count(), 1);
+    }
 
     #[test]
     fn sets_of_kinds_contain_what_was_added() {

@@ -21,8 +21,8 @@ pub struct EventQueue {
 struct QueueState {
     events: Vec<QueuedEvent>,
     is_closed: bool,
-    /// The reader waits for a notification. While it only pauses it takes what has arrived by itself.
-    is_waiting: bool,
+    /// The reader waits, and is notified when so many events are queued.
+    notify_at: Option<usize>,
 }
 
 impl EventQueue {
@@ -43,11 +43,14 @@ impl EventQueue {
         }
         let mut state = self.lock();
         let room = limits::EVENTS_QUEUED_MAX - state.events.len();
-        let lost = events.len().saturating_sub(room);
-        state.events.extend(events.drain(..).take(room));
-        let must_notify = std::mem::take(&mut state.is_waiting);
+        state.events.extend(events.drain(..room.min(events.len())));
+        let must_notify = state.notify_at.is_some_and(|count| state.events.len() >= count);
+        if must_notify {
+            state.notify_at = None;
+        }
         drop(state);
-        self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        let lost: u64 = events.drain(..).map(|event| u64::from(event.count())).sum();
+        self.lost.fetch_add(lost, Ordering::Relaxed);
         if must_notify {
             self.arrived.notify_one();
         }
@@ -58,7 +61,7 @@ impl EventQueue {
         if self.wants(kind) {
             let mut state = self.lock();
             state.events.push(QueuedEvent::of_server(kind));
-            state.is_waiting = false;
+            state.notify_at = None;
             drop(state);
             self.arrived.notify_one();
         }
@@ -72,20 +75,24 @@ impl EventQueue {
 
     /// Takes all events into `events`, which is empty; waits for at least one. Returns false at the end.
     ///
-    /// Each notification costs the reactor a system call. So, after events have arrived, the reader looks again every
-    /// [`limits::EVENTS_PAUSE`] for a while, and is notified only after that.
+    /// Each notification costs the reactor a system call, and often the core. So the reader first pauses, until there
+    /// are many events or [`limits::EVENTS_PAUSE`] has passed. Only if none came in some pauses is it notified of one.
     pub fn take(&self, events: &mut Vec<QueuedEvent>) -> bool {
         let mut state = self.lock();
         for _ in 0..limits::EVENTS_PAUSES {
+            if state.events.len() < limits::EVENTS_BATCH && !state.is_closed {
+                state.notify_at = Some(limits::EVENTS_BATCH);
+                state = self.wait(state, limits::EVENTS_PAUSE);
+            }
             if !state.events.is_empty() || state.is_closed {
                 break;
             }
-            state = self.wait(state, limits::EVENTS_PAUSE);
         }
         while state.events.is_empty() && !state.is_closed {
-            state.is_waiting = true;
+            state.notify_at = Some(1);
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.notify_at = None;
         std::mem::swap(events, &mut state.events);
         !events.is_empty()
     }
@@ -124,6 +131,7 @@ impl EventQueue {
 mod tests {
     use super::*;
     use crate::embed::EventDetail;
+    use crate::model::CommandName;
 
     fn events(count: usize) -> Vec<QueuedEvent> {
         let event = || QueuedEvent { kind: EventKind::Request, client: None, detail: EventDetail::None };
@@ -139,6 +147,10 @@ mod tests {
         queue.push_all(&mut more);
         assert!(more.is_empty());
         assert_eq!(queue.lost(), 2);
+        let mut requests = events(1);
+        requests[0].detail = EventDetail::Requests { command: CommandName::Ping, count: 3 };
+        queue.push_all(&mut requests);
+        assert_eq!(queue.lost(), 5);
         queue.push_of_server(EventKind::Stopped);
         queue.close();
         let mut taken = Vec::new();
@@ -150,6 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_pauses_is_notified_of_a_batch() {
+        let queue = EventQueue::new(EventKinds::ALL);
+        let mut state = queue.lock();
+        state.notify_at = Some(limits::EVENTS_BATCH);
+        drop(state);
+        queue.push_all(&mut events(limits::EVENTS_BATCH - 1));
+        assert_eq!(queue.lock().notify_at, Some(limits::EVENTS_BATCH));
+        queue.push_all(&mut events(1));
+        assert_eq!(queue.lock().notify_at, None, "it is notified");
+    }
+
+    #[test]
     fn a_reader_that_waits_is_notified() {
         let queue = EventQueue::new(EventKinds::ALL);
         std::thread::scope(|scope| {
@@ -157,7 +181,7 @@ mod tests {
                 let mut taken = Vec::new();
                 queue.take(&mut taken).then_some(taken.len())
             });
-            while !queue.lock().is_waiting {
+            while queue.lock().notify_at != Some(1) {
                 std::thread::yield_now();
             }
             queue.push_all(&mut events(1));

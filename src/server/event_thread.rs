@@ -11,9 +11,13 @@ use crate::embed::{Disconnector, Event, EventKind, EventKinds, EventQueue, panic
 use crate::limits;
 use crate::model::CustomCommands;
 
-/// The callbacks of a program, and the kinds that each wants.
+/// The callbacks of a program.
 #[derive(Default)]
-pub struct Callbacks(Vec<(EventKinds, Callback)>);
+pub struct Callbacks {
+    all: Vec<Callback>,
+    /// For each kind of event the callbacks that want it, by index.
+    by_kind: [Vec<usize>; EventKind::ALL.len()],
+}
 
 /// Called with each event of its kinds.
 type Callback = Box<dyn FnMut(&Event) + Send>;
@@ -28,14 +32,19 @@ pub struct EventThread {
 impl Callbacks {
     /// Adds a callback.
     pub fn add(&mut self, kinds: EventKinds, callback: impl FnMut(&Event) + Send + 'static) {
-        self.0.push((kinds, Box::new(callback)));
+        for kind in EventKind::ALL.into_iter().filter(|kind| kinds.contains(*kind)) {
+            self.by_kind[kind as usize].push(self.all.len());
+        }
+        self.all.push(Box::new(callback));
     }
 
     /// All kinds that have a callback.
     pub fn kinds(&self) -> EventKinds {
-        let mut all = EventKinds::default();
-        self.0.iter().for_each(|(kinds, _)| all.extend(*kinds));
-        all
+        let mut kinds = EventKinds::default();
+        for kind in EventKind::ALL.into_iter().filter(|kind| !self.by_kind[*kind as usize].is_empty()) {
+            kinds.extend(kind.into());
+        }
+        kinds
     }
 
     /// Starts the thread, which runs until `queue` is closed; without callbacks there is none.
@@ -45,7 +54,7 @@ impl Callbacks {
         customs: Arc<CustomCommands>,
         disconnector: Arc<Disconnector>,
     ) -> io::Result<Option<EventThread>> {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return Ok(None);
         }
         let (ends, ended) = channel::<()>();
@@ -61,25 +70,31 @@ impl Callbacks {
         let mut events = Vec::new();
         while queue.take(&mut events) {
             for queued in events.drain(..) {
+                let count = queued.count();
                 let Some(event) = queued.into_event(customs, disconnector) else {
                     debug_assert!(false, "an event without a field of its kind");
                     continue;
                 };
-                for error in self.call(&event) {
-                    queue.count_failed();
-                    log::error!("{error}");
-                    // A panic of this callback is counted and logged, too, but is no further event.
-                    if event.kind() != EventKind::RuntimeError && queue.wants(EventKind::RuntimeError) {
-                        let client = event.client().cloned();
-                        let errors = self.call(&Event::RuntimeError { thread: THREAD, error, client });
-                        errors.iter().for_each(|error| {
-                            queue.count_failed();
-                            log::error!("{error}");
-                        });
-                    }
-                }
+                (0..count).for_each(|_| self.report(&event, queue));
             }
             events.shrink_to(limits::EVENTS_CAPACITY_KEPT);
+        }
+    }
+
+    /// Calls the callbacks of the event's kind, and those of runtime errors for each panic of theirs.
+    fn report(&mut self, event: &Event, queue: &EventQueue) {
+        for error in self.call(event) {
+            queue.count_failed();
+            log::error!("{error}");
+            // A panic of this callback is counted and logged, too, but is no further event.
+            if event.kind() != EventKind::RuntimeError && queue.wants(EventKind::RuntimeError) {
+                let client = event.client().cloned();
+                let errors = self.call(&Event::RuntimeError { thread: THREAD, error, client });
+                errors.iter().for_each(|error| {
+                    queue.count_failed();
+                    log::error!("{error}");
+                });
+            }
         }
     }
 
@@ -87,7 +102,8 @@ impl Callbacks {
     fn call(&mut self, event: &Event) -> Vec<String> {
         let kind = event.kind();
         let mut errors = Vec::new();
-        for (_, callback) in self.0.iter_mut().filter(|(kinds, _)| kinds.contains(kind)) {
+        for &index in &self.by_kind[kind as usize] {
+            let callback = &mut self.all[index];
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(event))) {
                 errors.push(format!("a callback of {kind:?} panicked: {}", panic_message(&*panic)));
             }
