@@ -39,6 +39,8 @@ struct HandlerState {
     /// The job of the call that begins now, and its deadline.
     job: Option<(JobKey, Instant)>,
     calls: BTreeMap<u64, Call>,
+    /// The clients that were shown, by their ports; most have left.
+    clients: BTreeMap<u16, Client>,
     /// The marks of requests that were refused.
     refused: BTreeSet<u64>,
     /// Bytes of the answers to each port.
@@ -99,6 +101,7 @@ impl FakeHandlers {
             now: Instant::ORIGIN,
             job: None,
             calls: BTreeMap::new(),
+            clients: BTreeMap::new(),
             refused: BTreeSet::new(),
             answered_bytes: BTreeMap::new(),
             later: Vec::new(),
@@ -263,7 +266,7 @@ impl FakeHandlers {
                 return;
             }
         };
-        let client = request.client().clone();
+        let client = self.lock().choose_client(request.client());
         let Script { answers, answers_at, closes, closes_at, closes_first, panics, panics_first, .. } =
             script;
         if panics && panics_first {
@@ -305,7 +308,7 @@ impl FakeHandlers {
                 drop(responder);
             }
             Act::Close(client) => {
-                self.lock().record(mark, ActKind::Closed);
+                self.lock().record(mark, port_of(&client), ActKind::Closed);
                 client.close();
             }
         }
@@ -334,9 +337,22 @@ impl HandlerState {
         let (port, vm_shown) = (port_of(client), json!(vm));
         let call = Call { custom, port, vm, deadline, result: None };
         ensure(self.calls.insert(mark, call).is_none(), "a request is handled twice")?;
-        self.record(mark, ActKind::Called);
+        self.clients.insert(port, client.clone());
+        self.record(mark, port, ActKind::Called);
         let data = json!({"mark": mark, "vm": vm_shown, "port": port, "number": self.calls.len()});
         Ok((mark, Script::new(data, &mut self.random, &self.config, self.now)))
+    }
+
+    /// The client that a call may close: its own, or one of an earlier call.
+    fn choose_client(&mut self, own: &Client) -> Client {
+        let HandlerState { random, clients, .. } = self;
+        let ports: Vec<u16> = clients.keys().copied().collect();
+        let earlier = match random.between(0, 2) {
+            0 => None,
+            1 => ports.first().copied(),
+            _ => Some(random.pick(&ports)),
+        };
+        earlier.and_then(|port| clients.get(&port)).unwrap_or(own).clone()
     }
 
     /// Takes the responder of an earlier request than that of `mark`, sometimes.
@@ -349,15 +365,15 @@ impl HandlerState {
         Some(act)
     }
 
-    fn record(&mut self, mark: u64, kind: ActKind) {
+    fn record(&mut self, mark: u64, port: u16, kind: ActKind) {
         self.acts += 1;
-        let port = self.calls.get(&mark).map_or(0, |call| call.port);
         self.records.push(ActRecord { number: self.acts, mark, port, kind });
     }
 
     /// Records an act that is the result of a call, if it is the first.
     fn finish(&mut self, mark: u64, kind: ActKind, result: CallResult) {
-        self.record(mark, kind);
+        let port = self.calls.get(&mark).map_or(0, |call| call.port);
+        self.record(mark, port, kind);
         let (now, acts) = (self.now, self.acts);
         let Some(call) = self.calls.get_mut(&mark) else { return };
         if call.result.is_none() {
