@@ -172,8 +172,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.collect_completions(now);
         self.disconnect();
         self.run_queue(now);
-        self.dispatcher.notify_workers();
         self.expire(now);
+        // Timers submit jobs, too.
+        self.dispatcher.notify_workers();
         self.dispatcher.end_tick(now);
         self.forget_closing();
         self.resume_waiting(now);
