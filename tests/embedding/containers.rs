@@ -1,6 +1,5 @@
 //! Containers: the verbs CREATE and DESTROY with a hypervisor.
 
-use std::io::Write;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,24 +18,24 @@ use crate::running::{Bed, LatchedThreads, verb};
 use crate::web::Web;
 
 /// A server with this hypervisor and at most this many containers.
-fn bed(hypervisor: impl Hypervisor + 'static, containers_max: u32) -> Bed {
+pub fn bed(hypervisor: impl Hypervisor + 'static, containers_max: u32) -> Bed {
     Bed::with(|builder| builder.hypervisor(hypervisor).containers_max(containers_max))
 }
 
 /// The error in the shape of a verb.
-fn failure(message: &str) -> Value {
+pub fn failure(message: &str) -> Value {
     json!({"success": false, "message": message, "data": {}})
 }
 
 /// Creates a container; returns its credentials.
 #[track_caller]
-fn create(client: &mut Client) -> Value {
+pub fn create(client: &mut Client) -> Value {
     let reply = client.call(verb("CREATE"));
     assert_eq!(reply["success"], true, "{reply}");
     json!({"container_uuid": reply["data"]["container_uuid"], "client_token": reply["data"]["client_token"]})
 }
 
-fn destroy(client: &mut Client, credentials: &Value) -> Value {
+pub fn destroy(client: &mut Client, credentials: &Value) -> Value {
     client.call(json!({"verb": "DESTROY", "parameters": credentials}))
 }
 
@@ -223,167 +222,6 @@ fn an_operation_that_fails_changes_nothing_and_can_be_tried_again() {
     ];
     wait_until("all errors are reported", DEADLINE, || errors.lock().unwrap().len() == wanted.len());
     assert_eq!(*errors.lock().unwrap(), wanted);
-}
-
-/// Ends the connection with a reset: after an orderly close, the server would still send the answer.
-fn reset(client: Client) {
-    client.socket().set_linger(Some(Duration::ZERO)).expect("a socket option");
-}
-
-#[test]
-fn a_container_whose_client_has_left_is_destroyed() {
-    let events = Arc::<Mutex<Vec<&'static str>>>::default();
-    let seen = Arc::clone(&events);
-    let hypervisor = TestHypervisor::default();
-    let bed = Bed::with(|builder| {
-        builder.hypervisor(hypervisor.clone()).containers_max(1).on_event(move |event| {
-            let name = match event {
-                Event::ClientClosed { .. } => "closed",
-                Event::CreatedEndpointShell { .. } => "shell",
-                Event::CreatedContainer { .. } => "created",
-                Event::DestroyedContainer { .. } => "destroyed",
-                _ => return,
-            };
-            seen.lock().unwrap().push(name);
-        })
-    });
-    hypervisor.hold();
-    let mut gone = bed.client();
-    gone.send(&verb("CREATE").to_string());
-    wait_until("it is being created", DEADLINE, || hypervisor.held() == 1);
-    reset(gone);
-    wait_until("the client has left", DEADLINE, || bed.counter("connections_open") == 0);
-    assert_eq!(bed.containers_available(), Some(0), "it may still come into being");
-    hypervisor.release();
-    wait_until("it is destroyed", DEADLINE, || bed.containers_available() == Some(1));
-    assert!(hypervisor.containers().is_empty());
-    assert_eq!((bed.counter("results_late"), bed.counter("requests_in_flight")), (1, 0));
-    wait_until("all events are reported", DEADLINE, || events.lock().unwrap().len() == 4);
-    assert_eq!(*events.lock().unwrap(), ["shell", "closed", "created", "destroyed"]);
-    create(&mut bed.client());
-}
-
-#[test]
-fn a_container_whose_client_was_closed_by_the_program_is_destroyed() {
-    let hypervisor = TestHypervisor::default();
-    let bed = Bed::with(|builder| {
-        builder.hypervisor(hypervisor.clone()).containers_max(1).handle(
-            "BYE",
-            |request: vmherd::HandlerRequest, responder: Responder| {
-                request.client().close();
-                responder.respond(Response::success(json!({})));
-            },
-        )
-    });
-    hypervisor.hold();
-    let mut client = bed.client();
-    client.send(&json!({"verb": "CREATE", "parameters": {}, "request_id": 1}).to_string());
-    wait_until("it is being created", DEADLINE, || hypervisor.held() == 1);
-    client.send(&json!({"verb": "BYE", "parameters": {}, "request_id": 2}).to_string());
-    client.rest();
-    hypervisor.release();
-    wait_until("it is destroyed", DEADLINE, || bed.containers_available() == Some(1));
-    assert!(hypervisor.containers().is_empty());
-}
-
-#[test]
-fn a_container_whose_answer_is_not_sent_is_destroyed() {
-    let hypervisor = TestHypervisor::default();
-    let bed = bed(hypervisor.clone(), 1);
-    let mut client = bed.local_client();
-    let ping = json!({"request_id": "x".repeat(200), "command": "ping"});
-    let reply_length = client.call(&ping).expect("a reply").to_string().len();
-    // The client does not read: the pipe to it fills, and the last answers stay in the server's output.
-    let count = vmherd::internals::limits::LOCAL_PIPE_BYTES / reply_length + 10;
-    client.write_all(ping.to_string().repeat(count).as_bytes()).expect("the server reads");
-    let create = json!({"request_id": 1, "verb": "CREATE", "parameters": {}});
-    client.write_all(create.to_string().as_bytes()).expect("the server reads");
-    wait_until("it is created", DEADLINE, || hypervisor.containers().len() == 1);
-    assert_eq!(bed.containers_available(), Some(0));
-    drop(client);
-    wait_until("it is destroyed", DEADLINE, || bed.containers_available() == Some(1));
-    assert!(hypervisor.containers().is_empty());
-    assert_eq!(bed.counter("results_late"), 0, "the answer was in time");
-}
-
-#[test]
-fn a_container_that_is_created_after_its_deadline_is_destroyed() {
-    let hypervisor = TestHypervisor::default();
-    let bed = Bed::with(|builder| {
-        builder.hypervisor(hypervisor.clone()).containers_max(1).create_deadline(Duration::from_millis(50))
-    });
-    hypervisor.hold();
-    let mut client = bed.client();
-    assert_eq!(client.call(verb("CREATE")), failure("Internal error (outcome unknown)"));
-    assert_eq!(bed.containers_available(), Some(0), "it may still come into being");
-    hypervisor.release();
-    wait_until("it is destroyed", DEADLINE, || bed.containers_available() == Some(1));
-    assert!(hypervisor.containers().is_empty());
-    assert_eq!(bed.counter("results_late"), 1);
-    create(&mut client);
-}
-
-/// Keeps the responders of the destructions.
-#[derive(Clone, Default)]
-struct KeepsOnDestroy(TestHypervisor, Arc<Mutex<Vec<DestroyResponder>>>);
-
-type DestroyResponder = Responder<Result<(), HypervisorError>>;
-
-impl Hypervisor for KeepsOnDestroy {
-    fn create(&self, order: ContainerOrder, responder: Responder<Result<Container, HypervisorError>>) {
-        self.0.create(order, responder);
-    }
-
-    fn destroy(&self, _: ContainerId, responder: DestroyResponder) {
-        self.1.lock().unwrap().push(responder);
-    }
-
-    fn stop(&self, time_max: Duration) {
-        self.0.stop(time_max);
-    }
-}
-
-#[test]
-fn an_undelivered_container_that_is_not_destroyed_counts() {
-    let hypervisor = KeepsOnDestroy::default();
-    let bed = bed(hypervisor.clone(), 1);
-    hypervisor.0.hold();
-    let mut gone = bed.client();
-    gone.send(&verb("CREATE").to_string());
-    wait_until("it is being created", DEADLINE, || hypervisor.0.held() == 1);
-    reset(gone);
-    wait_until("the client has left", DEADLINE, || bed.counter("connections_open") == 0);
-    hypervisor.0.release();
-    // Sooner than an idle worker looks for jobs by itself: it is notified.
-    let soon = DEADLINE / 3;
-    wait_until("it is to be destroyed", soon, || hypervisor.1.lock().unwrap().len() == 1);
-    let responder = hypervisor.1.lock().unwrap().pop().expect("it was kept");
-    responder.respond(Err(HypervisorError::new("a failure that this test wants")));
-    wait_until("the failure is counted", DEADLINE, || bed.counter("runtime_errors") == 1);
-    assert_eq!(bed.containers_available(), Some(0));
-}
-
-#[test]
-fn a_destruction_whose_client_has_left_takes_effect() {
-    let hypervisor = TestHypervisor::default();
-    let bed = bed(hypervisor.clone(), 1);
-    let credentials = create(&mut bed.client());
-    for is_success in [false, true] {
-        hypervisor.hold();
-        let mut gone = bed.client();
-        gone.send(&json!({"verb": "DESTROY", "parameters": credentials}).to_string());
-        wait_until("it is being destroyed", DEADLINE, || hypervisor.held() == 1);
-        reset(gone);
-        wait_until("the client has left", DEADLINE, || bed.counter("connections_open") == 0);
-        match is_success {
-            true => hypervisor.succeed(),
-            false => hypervisor.fail("a failure that this test wants"),
-        }
-        hypervisor.release();
-        let late = 1 + u64::from(is_success);
-        wait_until("the result is noted", DEADLINE, || bed.counter("results_late") == late);
-        assert_eq!(bed.containers_available(), Some(u32::from(is_success)));
-    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod restarting;
 mod running;
 mod starting;
 mod stopping;
+mod undelivered;
 #[path = "../common/web.rs"]
 mod web;
 
