@@ -31,7 +31,6 @@ impl<F: Fn(HandlerRequest, Responder) + Send + Sync> RequestHandler for F {
 }
 
 /// A request for a handler.
-#[derive(Debug)]
 pub struct HandlerRequest {
     name: Box<str>,
     parameters: Map<String, Value>,
@@ -125,8 +124,20 @@ impl HandlerCall {
     }
 }
 
+/// Without the parameters, which may hold a password.
+impl fmt::Debug for HandlerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HandlerRequest { name, client, .. } = self;
+        f.debug_struct("HandlerRequest").field("name", name).field("client", client).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for HandlerCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandlerCall").field("name", &self.name).field("client", &self.client).finish()
     }
 }
+
+#[cfg(test)]
+#[path = "handler_tests.rs"]
+mod tests;
