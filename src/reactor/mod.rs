@@ -257,11 +257,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn collect_completions(&mut self, now: Now) {
-        if self.completions.is_empty() {
-            // In this order: an answer that came before a close is among the completions.
-            self.leaving.extend(self.dispatcher.take_disconnected());
-            self.dispatcher.drain(&mut self.completions);
-        }
+        self.take_completions();
         let mut bytes = 0;
         while bytes < limits::BYTES_PER_TICK_TOTAL_MAX
             && let Some(completion) = self.completions.pop_front()
@@ -276,6 +272,17 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             bytes += connection.output.len().saturating_sub(before);
             self.enqueue(id);
             self.apply_effects(now);
+        }
+        // Those that came since the last look have no wake-up of their own any more.
+        self.take_completions();
+    }
+
+    /// Takes the results that workers have returned, once all earlier ones are processed.
+    fn take_completions(&mut self) {
+        if self.completions.is_empty() {
+            // In this order: an answer that came before a close is among the completions.
+            self.leaving.extend(self.dispatcher.take_disconnected());
+            self.dispatcher.drain(&mut self.completions);
         }
     }
 
