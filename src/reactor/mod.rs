@@ -257,6 +257,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn collect_completions(&mut self, now: Now) {
+        let had_completions = !self.completions.is_empty();
         self.take_completions();
         let mut bytes = 0;
         while bytes < limits::BYTES_PER_TICK_TOTAL_MAX
@@ -273,8 +274,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             self.enqueue(id);
             self.apply_effects(now);
         }
-        // Those that came since the last look have no wake-up of their own any more.
-        self.take_completions();
+        if had_completions {
+            // Those that came since the last look have no wake-up of their own any more.
+            self.take_completions();
+        }
     }
 
     /// Takes the results that workers have returned, once all earlier ones are processed.
