@@ -35,11 +35,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    /// Ends the connections that the embedding program wants to close, after the answers that came before.
+    /// Ends the connections that the embedding program wants to close.
     pub(super) fn disconnect(&mut self) {
-        if !self.completions.is_empty() {
-            return;
-        }
         for id in std::mem::take(&mut self.leaving) {
             match self.connections.get_mut(id) {
                 Some(connection) if matches!(connection.phase, Phase::Gated) => self.close(id),

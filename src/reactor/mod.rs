@@ -170,7 +170,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.events = events;
         self.accept(now);
         self.collect_completions(now);
-        self.disconnect();
         self.run_queue(now);
         self.expire(now);
         // Timers submit jobs, too.
@@ -256,11 +255,15 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
+    /// Processes the results of workers, up to the limit of a tick. The clients that the embedding program wants to close
+    /// end after the answers that came before.
     fn collect_completions(&mut self, now: Now) {
-        let had_completions = !self.completions.is_empty();
-        self.take_completions();
+        let has_kept = !self.completions.is_empty();
+        if !has_kept {
+            self.take_completions();
+        }
         let mut bytes = 0;
-        while bytes < limits::BYTES_PER_TICK_TOTAL_MAX
+        while bytes < self.settings.bounds.bytes_per_tick
             && let Some(completion) = self.completions.pop_front()
         {
             let id = completion.key.request_key.conn;
@@ -274,19 +277,19 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             self.enqueue(id);
             self.apply_effects(now);
         }
-        if had_completions {
-            // Those that came since the last look have no wake-up of their own any more.
-            self.take_completions();
+        if self.completions.is_empty() {
+            self.disconnect();
+            if has_kept {
+                // The wake-up for those that came meanwhile is gone.
+                self.take_completions();
+            }
         }
     }
 
-    /// Takes the results that workers have returned, once all earlier ones are processed.
+    /// Takes the clients to close and the results, in this order: an answer that came before a close is among them.
     fn take_completions(&mut self) {
-        if self.completions.is_empty() {
-            // In this order: an answer that came before a close is among the completions.
-            self.leaving.extend(self.dispatcher.take_disconnected());
-            self.dispatcher.drain(&mut self.completions);
-        }
+        self.leaving.extend(self.dispatcher.take_disconnected());
+        self.dispatcher.drain(&mut self.completions);
     }
 
     /// Applies the effects that requests have had on other connections.

@@ -46,6 +46,8 @@ pub(super) struct FakeWorkers {
     /// Jobs whose result will be delivered again.
     doubled: Vec<JobKey>,
     is_woken: bool,
+    /// The reactor was woken for the results that wait.
+    is_announced: bool,
     last_run: u64,
     pub(super) delivery: Delivery,
 }
@@ -89,6 +91,7 @@ impl FakeWorkers {
             done: Vec::new(),
             doubled: Vec::new(),
             is_woken: false,
+            is_announced: false,
             last_run: 0,
             delivery: Delivery::default(),
         }
@@ -117,9 +120,9 @@ impl FakeWorkers {
             self.done.push(Completion { key: other.key, result: Err(WorkError::NoRoom) });
             // It may still be withdrawn.
             self.delivery.counts.is_uncertain |= lane == Lane::Auth as usize;
-            self.is_woken = true;
         }
-        fairness.add(&job);
+        self.announce();
+        self.fairness[lane].add(&job);
         Ok(())
     }
 
@@ -150,7 +153,6 @@ impl FakeWorkers {
                 let run = self.running.swap_remove(at);
                 trace.add(now, || format!("run {} ends", run.id.0));
                 self.runs_done[run.lane as usize] += 1;
-                self.is_woken |= !run.completions.is_empty();
                 self.done.extend(run.completions);
                 if let Some((key, deadline, call)) = run.call {
                     self.handlers.call(key, deadline, call, now);
@@ -160,7 +162,20 @@ impl FakeWorkers {
             let Some(lane) = Lane::ALL.into_iter().find(may_begin) else { break };
             self.begin(lane, now, config, trace);
         }
-        self.is_woken |= self.handlers.has_completions();
+        self.announce();
+    }
+
+    /// Wakes the reactor for results, once until it collects them, as the real workers do.
+    fn announce(&mut self) {
+        let has_results = !self.done.is_empty() || self.handlers.has_completions();
+        if has_results && !std::mem::replace(&mut self.is_announced, true) {
+            self.is_woken = true;
+        }
+    }
+
+    /// Whether results wait whose wake-up the reactor had already: no other comes.
+    pub(super) fn has_forgotten_results(&self) -> bool {
+        self.is_announced && !self.is_woken
     }
 
     /// When something is due next.
@@ -187,6 +202,7 @@ impl FakeWorkers {
         doubled_percent: usize,
         is_open: impl Fn(ConnId) -> bool,
     ) -> Vec<Completion> {
+        self.is_announced = false;
         let mut done = std::mem::take(&mut self.done);
         done.extend(self.handlers.take_completions());
         // The panic of a handler after its answer comes after that.

@@ -41,6 +41,9 @@ impl Net for FakeNet {
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let world = &mut *self.0.borrow_mut();
+        if timeout != Some(Duration::ZERO) && world.env.workers.has_forgotten_results() {
+            world.env.fail("the reactor waits while there are results that it was woken for".to_owned());
+        }
         // An iteration takes time.
         let pause = world.env.random.micros(1, 300);
         world.env.now = world.env.now + pause;
