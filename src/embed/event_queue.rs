@@ -42,7 +42,8 @@ impl EventQueue {
             return;
         }
         let mut state = self.lock();
-        let room = limits::EVENTS_QUEUED_MAX - state.events.len();
+        // Events of the server itself may have filled more.
+        let room = limits::EVENTS_QUEUED_MAX.saturating_sub(state.events.len());
         state.events.extend(events.drain(..room.min(events.len())));
         let must_notify = state.notify_at.is_some_and(|count| state.events.len() >= count);
         if must_notify {
@@ -152,6 +153,8 @@ mod tests {
         queue.push_all(&mut requests);
         assert_eq!(queue.lost(), 5);
         queue.push_of_server(EventKind::Stopped);
+        queue.push_all(&mut events(1));
+        assert_eq!(queue.lost(), 6);
         queue.close();
         let mut taken = Vec::new();
         assert!(queue.take(&mut taken));
