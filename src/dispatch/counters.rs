@@ -38,7 +38,7 @@ pub(crate) struct Counters {
     pub jobs_given_up: u64,
     /// Answers that broke off because one of their pages failed.
     pub answers_cut: u64,
-    /// Errors of the server or of a handler: each is logged.
+    /// Errors of the server, of handlers and of the gate.
     pub runtime_errors: u64,
     /// The longest tick of the reactor, without its wait for events.
     pub tick_max: Duration,

@@ -3,8 +3,10 @@
 use super::in_flight::Owner;
 use super::timers::Timer;
 use super::{Client, Dispatcher, Now};
+use crate::clock::UnixSeconds;
 use crate::embed::HandlerFailure;
 use crate::ids::ConnId;
+use crate::limits;
 use crate::model::{Answer, Failure};
 use crate::work::{Lane, WorkError, WorkResult};
 use crate::worker::{Abandoned, Completion, JobKey, Jobs};
@@ -28,8 +30,8 @@ impl<J: Jobs> Dispatcher<J> {
             }
             Abandoned::Running(run) => {
                 self.counters.jobs_given_up += 1;
-                // A store, a handler or a gate may never answer, so its lane gets another thread. Hashing always ends, and a
-                // second thread would exceed the memory limit of the lane.
+                // A store, a handler or a gate may never answer, so its lane gets another thread. Hashing always ends,
+                // and a second thread would exceed the memory limit of the lane.
                 if !matches!(in_flight.lane, Lane::Auth | Lane::Compute) {
                     self.jobs.replace_worker(in_flight.lane, run);
                 }
@@ -63,16 +65,27 @@ impl<J: Jobs> Dispatcher<J> {
         }
         self.counters.results_late += u64::from(conn != ConnId::INTERNAL);
         if let Some(error) = error_detail(&result) {
-            self.record_runtime_error(conn, HANDLER_THREAD, error);
+            self.record_runtime_error(conn, HANDLER_THREAD, error, now.unix);
         }
         let owner = self.release(key).map(|in_flight| in_flight.owner);
         self.settle_container(result, owner, now);
     }
 
-    /// Counts, logs and reports an error on `thread`, for a request of `conn`.
-    pub(super) fn record_runtime_error(&mut self, conn: ConnId, thread: &'static str, error: String) {
+    /// Counts, logs and reports an error on `thread`, for a request of `conn`. Requests may cause many: most are not
+    /// logged then.
+    pub(super) fn record_runtime_error(
+        &mut self,
+        conn: ConnId,
+        thread: &'static str,
+        error: String,
+        now: UnixSeconds,
+    ) {
         self.counters.runtime_errors += 1;
-        log::error!("{error}");
+        match self.error_log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now) {
+            None => {}
+            Some(0) => log::error!("{error}"),
+            Some(suppressed) => log::error!("{error} (and {suppressed} other errors before)"),
+        }
         self.emit_error(conn, thread, error);
     }
 }

@@ -71,6 +71,7 @@ pub(crate) struct Dispatcher<J> {
     started: Instant,
     watchdog: Option<Watchdog>,
     cut_log_limiter: LogRateLimiter,
+    error_log_limiter: LogRateLimiter,
     /// The cause of an internal error of the request that continues now.
     error_detail: Option<String>,
     /// Events since the trace was last taken; `None` unless tracing is on.
@@ -101,9 +102,11 @@ pub(crate) enum Effect {
 }
 
 /// The queued and running jobs of one connection.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq, Debug)]
 pub(crate) struct JobLoad {
     pub(crate) jobs: u32,
+    /// The calls of handlers among them.
+    pub(crate) handler_calls: u32,
     /// The sum of their weights, in points.
     pub(crate) weight: usize,
 }
@@ -162,6 +165,7 @@ impl<J: Jobs> Dispatcher<J> {
             started,
             watchdog: None,
             cut_log_limiter: LogRateLimiter::default(),
+            error_log_limiter: LogRateLimiter::default(),
             error_detail: None,
             #[cfg(feature = "internals")]
             trace: None,
@@ -175,7 +179,9 @@ impl<J: Jobs> Dispatcher<J> {
             true => limits::WEIGHT_PER_CONNECTION_MAX,
             false => limits::WEIGHT_PER_CONNECTION_MIN,
         };
-        load.jobs < limits::JOBS_PER_CONNECTION_MAX && load.weight < weight_max
+        load.jobs < limits::JOBS_PER_CONNECTION_MAX
+            && load.handler_calls < limits::HANDLER_CALLS_PER_CONNECTION_MAX
+            && load.weight < weight_max
     }
 
     /// Starts a request that a session has decoded.
@@ -247,7 +253,7 @@ impl<J: Jobs> Dispatcher<J> {
                 let is_admitted = matches!(result, Ok(WorkResult::Admission(true)));
                 if let Err(WorkError::Internal) = result {
                     let error = "the gate panicked".to_string();
-                    self.record_runtime_error(client.conn, GATE_THREAD, error);
+                    self.record_runtime_error(client.conn, GATE_THREAD, error, client.now.unix);
                 }
                 return self.settle_admission(client.conn, is_admitted);
             }
@@ -292,6 +298,7 @@ impl<J: Jobs> Dispatcher<J> {
     fn take(&mut self, key: JobKey, client: &mut Client<'_>) -> Option<InFlight> {
         let in_flight = self.release(key)?;
         client.load.jobs -= 1;
+        client.load.handler_calls -= u32::from(in_flight.lane == Lane::Handler);
         client.load.weight -= in_flight.weight;
         Some(in_flight)
     }
@@ -375,7 +382,7 @@ impl<J: Jobs> Dispatcher<J> {
             let thread = if error_detail.is_some() { HANDLER_THREAD } else { REACTOR_THREAD };
             let error = error_detail.as_deref().unwrap_or("internal error");
             let error = format!("{}: {error}", self.app.customs().name(command));
-            self.record_runtime_error(client.conn, thread, error);
+            self.record_runtime_error(client.conn, thread, error, client.now.unix);
         }
         let was_cut = client.session.has_broken_off();
         let is_written = client.session.complete(seq, &answer, client.output, &self.date);

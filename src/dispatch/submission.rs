@@ -41,8 +41,10 @@ impl<J: Jobs> Dispatcher<J> {
         owner: Owner,
         client: &mut Client<'_>,
     ) -> Result<(), QueueFull> {
+        let lane = work.lane();
         let weight = self.submit_job(origin, work, owner, client.now.instant)?;
         client.load.jobs += 1;
+        client.load.handler_calls += u32::from(lane == Lane::Handler);
         client.load.weight += weight;
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::{Dispatcher, JobLoad};
 use crate::app::presence::Presence;
 use crate::clock::Instant;
 use crate::ids::ConnId;
+use crate::work::Lane;
 use crate::worker::{JobKey, Jobs};
 
 /// An action of the reactor.
@@ -33,17 +34,18 @@ impl<J: Jobs> Dispatcher<J> {
         &self,
         load: impl Fn(ConnId) -> Option<&'a JobLoad>,
     ) -> Result<(), String> {
-        let mut loads: HashMap<ConnId, (u32, usize)> = HashMap::new();
+        let mut loads: HashMap<ConnId, JobLoad> = HashMap::new();
         for (request_key, in_flight) in &self.in_flight {
             let key = JobKey { request_key: *request_key, job: in_flight.job };
             if !self.timers.is_armed(in_flight.deadline, Timer::Job(key)) {
                 return Err(format!("{request_key:?} is in flight without a timer"));
             }
-            let (jobs, weight) = loads.entry(request_key.conn).or_default();
-            *jobs += 1;
-            *weight += in_flight.weight;
+            let load = loads.entry(request_key.conn).or_default();
+            load.jobs += 1;
+            load.handler_calls += u32::from(in_flight.lane == Lane::Handler);
+            load.weight += in_flight.weight;
         }
-        let weight: usize = loads.values().map(|(_, weight)| weight).sum();
+        let weight: usize = loads.values().map(|load| load.weight).sum();
         if weight != self.weight {
             return Err(format!("jobs of the weight {weight} are in flight, counted as {}", self.weight));
         }
@@ -51,17 +53,13 @@ impl<J: Jobs> Dispatcher<J> {
             if !login.is_armed(&self.timers) {
                 return Err(format!("{request_key:?} is a delayed login without a timer"));
             }
-            loads.entry(request_key.conn).or_default().0 += 1;
+            loads.entry(request_key.conn).or_default().jobs += 1;
         }
-        for (conn, (jobs, weight)) in loads {
-            match load(conn) {
-                Some(load) if (load.jobs, load.weight) != (jobs, weight) => {
-                    return Err(format!(
-                        "{conn:?} has {jobs} jobs of the weight {weight}, counted as {} of {}",
-                        load.jobs, load.weight
-                    ));
-                }
-                _ => {}
+        for (conn, found) in loads {
+            if let Some(load) = load(conn)
+                && *load != found
+            {
+                return Err(format!("{conn:?} has {found:?}, counted as {load:?}"));
             }
         }
         Ok(())

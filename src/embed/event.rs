@@ -89,7 +89,7 @@ pub enum Event {
         /// Its uuid.
         container: Box<str>,
     },
-    /// The server, a handler, a callback or the gate has failed. The error is also logged.
+    /// The server, a handler, a callback or the gate has failed. The log has such errors too, but not all if there are many.
     RuntimeError {
         /// The name of the thread.
         thread: &'static str,

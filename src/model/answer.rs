@@ -131,7 +131,7 @@ pub struct ServerStatus {
 pub struct Statistics {
     /// Whether the server has not ended.
     pub is_running: bool,
-    /// Internal errors, and errors of handlers; each is logged.
+    /// Internal errors, and errors of handlers, of callbacks and of the gate.
     pub runtime_errors: u64,
     /// The time since the server was started.
     pub uptime: Duration,

@@ -193,6 +193,33 @@ fn threads_that_hang_are_replaced_up_to_a_limit_and_a_stop_does_not_wait_for_the
     threads.open();
 }
 
+/// So that the answers that a client does not read are limited.
+#[test]
+fn a_connection_has_a_limited_number_of_calls_at_a_time() {
+    let kept: Arc<Mutex<Vec<Responder>>> = Arc::default();
+    let keeping = Arc::clone(&kept);
+    let bed = Bed::with(|builder| {
+        builder.handle("KEEP", move |_, responder: Responder| keeping.lock().unwrap().push(responder))
+    });
+    let mut client = bed.client();
+    for id in 0..40 {
+        client.send(&json!({"verb": "KEEP", "parameters": {}, "request_id": id}).to_string());
+    }
+    wait_until("as many as may be are called", DEADLINE, || kept.lock().unwrap().len() == 16);
+    let mut other = bed.client();
+    (0..10).for_each(|_| other.ping());
+    assert_eq!(bed.counter("requests_verb_KEEP"), 16, "the others wait in the input");
+    for _ in 0..40 {
+        let mut next = None;
+        wait_until("one more is called", DEADLINE, || {
+            next = kept.lock().unwrap().pop();
+            next.is_some()
+        });
+        next.expect("it was kept").respond(Response::success(json!({})));
+        assert_eq!(client.reply()["success"], true);
+    }
+}
+
 #[test]
 fn a_handler_closes_its_client_after_the_answer() {
     let bed = Bed::with(|builder| {
