@@ -79,7 +79,7 @@ fn a_new_container_has_six_fields_and_is_destroyed_with_both_credentials() {
         client.call(verb("CREATE")),
         failure("Unavailable (Running containers maximum amount was reached)")
     );
-    // Anyone with both credentials may destroy it; with one of them nobody may.
+    // A client that has both credentials may destroy it; one of them is not enough.
     let mut another = bed.client();
     let wrong = failure("Bad authentication");
     for (uuid, token) in [

@@ -156,7 +156,7 @@ fn a_server_that_is_not_running_yet_serves_its_clients_later() {
     let error = client.read(&mut [0]).expect_err("nothing comes");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!((Duration::from_millis(20)..DEADLINE).contains(&begun.elapsed()));
-    // No one reads, so that the pipe gets full.
+    // The client does not read, so that the pipe gets full.
     let error = client.write_all(&[b' '; 1 << 20]).expect_err("there is no room");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 

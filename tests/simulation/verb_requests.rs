@@ -25,7 +25,7 @@ impl VerbForm {
 pub(super) enum Custom {
     Probe,
     Reboot,
-    /// A command for everyone.
+    /// Every client may run it.
     Inspect,
     /// A command for VMs.
     Report,
