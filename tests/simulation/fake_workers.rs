@@ -419,9 +419,7 @@ impl FakeWorkers {
 
 /// Records the first failure.
 fn note(first: &mut Verification, verification: Verification) {
-    if first.is_ok() {
-        *first = verification;
-    }
+    *first = first.clone().and(verification);
 }
 
 fn is_of_points(work: &Work) -> bool {
