@@ -70,6 +70,7 @@
 //! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
 //! | [`model`] | the types of requests and answers |
 //! | [`embed`] | handlers and the hypervisor of the embedding program, and the clients that they see |
+//! | [`qemu`] | guests that run in QEMU |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
 //! | [`work`] | blocking work as values, and the code that worker threads run |
@@ -158,8 +159,8 @@
 
 // Links from the map into modules work in `cargo doc --document-private-items`.
 #![allow(rustdoc::private_intra_doc_links)]
-// Some shared code is unused without a store or a framing.
-#![cfg_attr(not(all(feature = "sqlite", feature = "websocket")), allow(dead_code))]
+// Some shared code is unused without a store, a framing or guests.
+#![cfg_attr(not(all(feature = "sqlite", feature = "websocket", feature = "qemu")), allow(dead_code))]
 
 mod app;
 mod buffer;
@@ -174,6 +175,8 @@ mod ids;
 mod limits;
 mod log_limiter;
 mod model;
+#[cfg(feature = "qemu")]
+mod qemu;
 mod reactor;
 mod registry;
 mod server;

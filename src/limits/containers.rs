@@ -15,6 +15,9 @@ pub const HYPERVISOR_CALLS_SHARE: u32 = 4;
 /// Minimum time that a stop leaves to the hypervisor when requests used up the whole grace period: enough to kill its
 /// guests. The workers end meanwhile.
 pub const HYPERVISOR_STOP_MIN: Duration = Duration::from_millis(500);
+/// Bytes of the user-data that an operator gives to all guests: as many as the clouds take at most. The seed of each guest
+/// has them, in base64.
+pub const VM_USER_DATA_BYTES_MAX: usize = 256 << 10;
 /// Random bytes of a container's token.
 pub const CONTAINER_TOKEN_BYTES: usize = 191;
 /// Characters of a container's token: its bytes in base64 without padding.

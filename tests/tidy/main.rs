@@ -18,6 +18,7 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["sys", "limits", "clock", "ids", "buffer", "log_limiter", "escape"], Siblings::Allowed),
     (&["model"], Siblings::Allowed),
     (&["embed"], Siblings::Allowed),
+    (&["qemu"], Siblings::Allowed),
     (&["framing", "dialect"], Siblings::Forbidden),
     (&["session", "store"], Siblings::Forbidden),
     (&["work"], Siblings::Allowed),
