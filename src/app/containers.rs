@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::embed::{ClientFactory, Hypervisor, Responder, TestHypervisor};
     use crate::ids::ConnId;
-    use crate::model::{Container, HypervisorError, Peer, Principal, Secret};
+    use crate::model::{Container, HypervisorError, Peer, Principal, Secret, VmShape};
 
     fn client() -> ClientKey {
         let conn = ConnId { index: 1, generation: 1 };
@@ -194,7 +194,8 @@ mod tests {
     }
 
     fn order(id: ContainerId) -> ContainerOrder {
-        ContainerOrder { id, user_name: "user_00000".into(), password: Secret::new("password") }
+        let (user_name, password) = ("user_00000".into(), Secret::new("password"));
+        ContainerOrder { id, user_name, password, token_sha256: [0; 32] }
     }
 
     fn report(id: ContainerId, change: ContainerChange) -> ContainerReport {
@@ -203,7 +204,13 @@ mod tests {
 
     fn created() -> ContainerChange {
         let listen_port = 1.try_into().expect("not zero");
-        ContainerChange::Created(Ok(Container { listen_port, iso_sha256: [0; 32] }))
+        let shape = VmShape { ram_mib: 128, cpus: 1 };
+        ContainerChange::Created(Ok(Container {
+            listen_port,
+            iso_sha256: [0; 32],
+            shape,
+            disk_sizes_gib: Vec::new(),
+        }))
     }
 
     fn credentials(id: ContainerId, token: &str) -> ContainerCredentials {
@@ -215,7 +222,7 @@ mod tests {
 
     /// Containers with `FIRST`, which runs and has the token `right`.
     fn containers(max: Option<u32>) -> Containers {
-        let hypervisor = Arc::new(HypervisorHandle::new(Box::new(TestHypervisor::default()), Duration::ZERO));
+        let hypervisor = Arc::new(HypervisorHandle::new(Box::new(TestHypervisor::default())));
         let mut containers = Containers::new(Some(hypervisor), max);
         containers.create(order(FIRST), token::hash(&Secret::new("right")), client()).expect("there is room");
         containers.apply(&report(FIRST, created()));
@@ -298,7 +305,7 @@ mod tests {
             }
             fn stop(&self, _: Duration) {}
         }
-        let hypervisor = Arc::new(HypervisorHandle::new(Box::new(Untouched), Duration::ZERO));
+        let hypervisor = Arc::new(HypervisorHandle::new(Box::new(Untouched)));
         let call = hypervisor.create(order(FIRST), client());
         hypervisor.stop(Duration::from_secs(1));
         let (sender, reports) = std::sync::mpsc::channel();

@@ -286,6 +286,8 @@ mod tests {
             container: crate::model::Container {
                 listen_port: 40_000.try_into().expect("not zero"),
                 iso_sha256: [0xa0; 32],
+                shape: crate::model::VmShape { ram_mib: 128, cpus: 1 },
+                disk_sizes_gib: Vec::new(),
             },
         };
         let data = format!(

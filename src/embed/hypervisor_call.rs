@@ -15,8 +15,6 @@ use crate::model::{Container, HypervisorError};
 /// A hypervisor, and the calls of it that run.
 pub struct HypervisorHandle {
     hypervisor: Box<dyn Hypervisor>,
-    /// The time to create a container.
-    create_deadline: Duration,
     calls: Mutex<Calls>,
     returned: Condvar,
 }
@@ -61,15 +59,24 @@ pub enum ContainerChange {
     /// Its creation makes progress: a shell was opened in it. The result is still to come.
     ShellOpened,
     /// The result of its creation.
-    Created(Result<Container, String>),
+    Created(Result<Container, ContainerError>),
     /// The result of its destruction.
-    Destroyed(Result<(), String>),
+    Destroyed(Result<(), ContainerError>),
+}
+
+/// Why an operation has failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContainerError {
+    /// The reason, for the log.
+    pub reason: String,
+    /// Whether the hypervisor has no room now: the client may try again.
+    pub is_unavailable: bool,
 }
 
 impl HypervisorHandle {
-    /// A handle to `hypervisor`, which has this time to create a container.
-    pub fn new(hypervisor: Box<dyn Hypervisor>, create_deadline: Duration) -> HypervisorHandle {
-        HypervisorHandle { hypervisor, create_deadline, calls: Mutex::default(), returned: Condvar::new() }
+    /// A handle to `hypervisor`.
+    pub fn new(hypervisor: Box<dyn Hypervisor>) -> HypervisorHandle {
+        HypervisorHandle { hypervisor, calls: Mutex::default(), returned: Condvar::new() }
     }
 
     /// A call that creates a container for `client`.
@@ -121,7 +128,7 @@ impl HypervisorCall {
     /// The time that it has.
     pub fn deadline(&self) -> Duration {
         match self.operation {
-            Operation::Create(_) => self.handle.create_deadline,
+            Operation::Create(_) => self.handle.hypervisor.create_time_max(),
             Operation::Destroy(_) => limits::DESTROY_DEADLINE,
         }
     }
@@ -170,7 +177,9 @@ impl ContainerChange {
     /// Why the operation has failed.
     pub fn error(&self) -> Option<&str> {
         match self {
-            ContainerChange::Created(Err(error)) | ContainerChange::Destroyed(Err(error)) => Some(error),
+            ContainerChange::Created(Err(error)) | ContainerChange::Destroyed(Err(error)) => {
+                Some(&error.reason)
+            }
             _ => None,
         }
     }
@@ -191,12 +200,22 @@ fn stopped<T>(responder: Responder<Result<T, HypervisorError>>) -> Option<String
     None
 }
 
-/// The result, or the error for the log.
-fn flatten<T>(result: Result<Result<T, HypervisorError>, HandlerFailure>) -> Result<T, String> {
+/// The result, or why there is none.
+fn flatten<T>(result: Result<Result<T, HypervisorError>, HandlerFailure>) -> Result<T, ContainerError> {
+    let error = |reason| ContainerError { reason, is_unavailable: false };
     match result {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(format!("the hypervisor: {error}")),
-        Err(HandlerFailure::Panicked(message)) => Err(format!("the hypervisor panicked: {message}")),
-        Err(_) => Err("the hypervisor dropped the responder".to_owned()),
+        Ok(Err(failed)) => Err(ContainerError {
+            reason: format!("the hypervisor: {failed}"),
+            is_unavailable: failed.is_unavailable(),
+        }),
+        Err(HandlerFailure::Panicked(message)) => Err(error(format!("the hypervisor panicked: {message}"))),
+        Err(_) => Err(error("the hypervisor dropped the responder".to_owned())),
+    }
+}
+
+impl From<&str> for ContainerError {
+    fn from(reason: &str) -> ContainerError {
+        ContainerError { reason: reason.to_owned(), is_unavailable: false }
     }
 }

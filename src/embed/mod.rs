@@ -17,7 +17,7 @@ pub use event::{Event, EventDetail, EventKind, EventKinds, QueuedEvent};
 pub use event_queue::EventQueue;
 pub use gate::{Gate, GateCall};
 pub use handler::{HandlerCall, HandlerRequest, Handlers, RequestHandler};
-pub use hypervisor::{ContainerOrder, Hypervisor};
+pub use hypervisor::{ContainerOrder, EndReporter, Hypervisor, RunningContainer};
 pub use hypervisor_call::{ContainerChange, ContainerReport, HypervisorCall, HypervisorHandle};
 pub use key_pair::{DecryptError, KeyPair};
 pub use responder::{HandlerFailure, Responder, panic_message};

@@ -5,10 +5,11 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::hypervisor::{ContainerOrder, Hypervisor};
+use super::hypervisor::{ContainerOrder, EndReporter, Hypervisor, RunningContainer};
 use super::responder::Responder;
 use crate::ids::ContainerId;
-use crate::model::{Container, HypervisorError};
+use crate::limits;
+use crate::model::{Container, HypervisorError, VmShape};
 
 /// A hypervisor for tests of programs that embed a server: it only notes which containers there would be.
 ///
@@ -46,6 +47,9 @@ struct State {
     held: Vec<Held>,
     created: u16,
     stops: u32,
+    create_time_max: Option<Duration>,
+    /// Of the server's last run.
+    ends: Option<EndReporter>,
 }
 
 /// A call that is not answered yet.
@@ -77,6 +81,21 @@ impl TestHypervisor {
     /// Has all operations succeed again.
     pub fn succeed(&self) {
         self.lock().failure = None;
+    }
+
+    /// Gives each creation this time, instead of two minutes.
+    pub fn create_within(&self, time_max: Duration) {
+        self.lock().create_time_max = Some(time_max);
+    }
+
+    /// Has a container end by itself, and reports it.
+    pub fn end(&self, container: ContainerId) {
+        let mut state = self.lock();
+        let ends = state.ends.clone().filter(|_| state.containers.remove(&container));
+        drop(state);
+        if let Some(ends) = ends {
+            ends.ended(container, "the test ends it");
+        }
     }
 
     /// The number of operations that are held.
@@ -134,11 +153,21 @@ impl State {
         self.containers.insert(id);
         self.created = self.created.wrapping_add(1);
         let listen_port = NonZeroU16::new(self.created).unwrap_or(NonZeroU16::MAX);
-        Container { listen_port, iso_sha256: [0x15; 32] }
+        let shape = VmShape { ram_mib: 128, cpus: 1 };
+        Container { listen_port, iso_sha256: [0x15; 32], shape, disk_sizes_gib: Vec::new() }
     }
 }
 
 impl Hypervisor for TestHypervisor {
+    fn start(&self, ends: EndReporter) -> Result<Vec<RunningContainer>, HypervisorError> {
+        self.lock().ends = Some(ends);
+        Ok(Vec::new())
+    }
+
+    fn create_time_max(&self) -> Duration {
+        self.lock().create_time_max.unwrap_or(limits::CREATE_DEADLINE)
+    }
+
     fn create(&self, order: ContainerOrder, responder: Responder<Result<Container, HypervisorError>>) {
         responder.endpoint_shell_opened();
         self.take(Held::Create(order.id, responder));

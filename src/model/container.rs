@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 use super::secret::Secret;
+use super::vm::VmShape;
 use crate::ids::ContainerId;
 use crate::limits;
 
@@ -12,8 +13,12 @@ use crate::limits;
 pub struct Container {
     /// The port of this host on which the container listens for its client.
     pub listen_port: NonZeroU16,
-    /// The SHA-256 of the ISO image that it was started from.
+    /// The SHA-256 of the image that it was started from.
     pub iso_sha256: [u8; 32],
+    /// Its memory and processors.
+    pub shape: VmShape,
+    /// The sizes of its disks in GiB, at least 1 each.
+    pub disk_sizes_gib: Vec<u64>,
 }
 
 /// What proves that a client has created a container.
@@ -38,20 +43,34 @@ pub struct NewContainer {
     pub container: Container,
 }
 
-/// Why an operation of a hypervisor has failed, for the log. The client gets `internal error` only.
+/// Why an operation of a hypervisor has failed, for the log. The client gets `internal error` only, or `unavailable`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HypervisorError(Box<str>);
+pub struct HypervisorError {
+    reason: Box<str>,
+    is_unavailable: bool,
+}
 
 impl HypervisorError {
     /// An error with this reason, of which 1024 characters are kept. It must not hold a secret.
     pub fn new(reason: &str) -> HypervisorError {
-        HypervisorError(reason.chars().take(limits::PANIC_MESSAGE_CHARS_MAX).collect::<String>().into())
+        let reason = reason.chars().take(limits::PANIC_MESSAGE_CHARS_MAX).collect::<String>().into();
+        HypervisorError { reason, is_unavailable: false }
+    }
+
+    /// As [`HypervisorError::new`]; the operation has changed nothing, and may succeed later.
+    pub fn unavailable(reason: &str) -> HypervisorError {
+        HypervisorError { is_unavailable: true, ..HypervisorError::new(reason) }
+    }
+
+    /// Whether the operation may succeed later.
+    pub fn is_unavailable(&self) -> bool {
+        self.is_unavailable
     }
 }
 
 impl fmt::Display for HypervisorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 

@@ -37,7 +37,6 @@ pub struct ServerBuilder {
     counters: Vec<ProgramCounter>,
     own_store: Option<Arc<dyn StoreFactory>>,
     hypervisor: Option<Box<dyn Hypervisor>>,
-    create_deadline: Duration,
     containers_max: Option<u32>,
 }
 
@@ -60,7 +59,6 @@ impl Server {
             counters: Vec::new(),
             own_store: None,
             hypervisor: None,
-            create_deadline: limits::CREATE_DEADLINE,
             containers_max: None,
         }
     }
@@ -147,13 +145,6 @@ impl ServerBuilder {
         self
     }
 
-    /// The time that the hypervisor has to create a container, from the arrival of the request; the default is two
-    /// minutes. After it the client gets `outcome unknown`, and the container is destroyed when it is created.
-    pub fn create_deadline(mut self, deadline: Duration) -> ServerBuilder {
-        self.create_deadline = deadline;
-        self
-    }
-
     /// The maximum number of containers, with those that are being created or destroyed. Without this setting clients see
     /// no maximum; there are never more than 65 535.
     pub fn containers_max(mut self, containers: u32) -> ServerBuilder {
@@ -213,10 +204,8 @@ impl ServerBuilder {
             counters,
             own_store,
             hypervisor,
-            create_deadline,
             containers_max,
         } = self;
-        let handle = |hypervisor| Arc::new(HypervisorHandle::new(hypervisor, create_deadline));
         let handlers = handlers.build()?;
         if !(1..=limits::HANDLER_THREADS_MAX).contains(&handler_threads) {
             let max = limits::HANDLER_THREADS_MAX;
@@ -275,7 +264,7 @@ impl ServerBuilder {
         let disconnector = Arc::new(Disconnector::new(move || closing.wake()));
         let clients = ClientFactory { run: 0, disconnector };
         let events = Arc::new(EventQueue::new(callbacks.kinds()));
-        let hypervisor = hypervisor.map(handle);
+        let hypervisor = hypervisor.map(|hypervisor| Arc::new(HypervisorHandle::new(hypervisor)));
         let embedding = Embedding { handlers, clients, events, gate, counters, hypervisor, containers_max };
         let factory = ReactorFactory {
             config,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vmherd::{
     Container, ContainerId, ContainerOrder, Event, Hypervisor, HypervisorError, Responder, Response,
-    TestHypervisor,
+    TestHypervisor, VmShape,
 };
 
 use crate::common::codec::{request_head, text_frame};
@@ -175,7 +175,12 @@ impl Hypervisor for Faulty {
             0 => panic!("a panic that this test wants"),
             1 => drop(responder),
             2 => responder.respond(Err(HypervisorError::new("no memory for a guest"))),
-            _ => responder.respond(Ok(Container { listen_port: NonZeroU16::MAX, iso_sha256: [0; 32] })),
+            _ => responder.respond(Ok(Container {
+                listen_port: NonZeroU16::MAX,
+                iso_sha256: [0; 32],
+                shape: VmShape { ram_mib: 128, cpus: 1 },
+                disk_sizes_gib: Vec::new(),
+            })),
         }
     }
 

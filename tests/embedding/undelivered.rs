@@ -98,9 +98,8 @@ fn a_container_whose_answer_is_not_sent_is_destroyed() {
 #[test]
 fn a_container_that_is_created_after_its_deadline_is_destroyed() {
     let hypervisor = TestHypervisor::default();
-    let bed = Bed::with(|builder| {
-        builder.hypervisor(hypervisor.clone()).containers_max(1).create_deadline(Duration::from_millis(50))
-    });
+    hypervisor.create_within(Duration::from_millis(50));
+    let bed = Bed::with(|builder| builder.hypervisor(hypervisor.clone()).containers_max(1));
     hypervisor.hold();
     let mut client = bed.client();
     assert_eq!(client.call(verb("CREATE")), failure("Internal error (outcome unknown)"));

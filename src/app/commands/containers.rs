@@ -47,12 +47,13 @@ impl App {
             log::error!("getting random bytes for a container failed: {error}");
             Failure::Internal
         })?;
+        let (token, client) = (token::hash(&secrets.credentials.token), self.client_of(context)?);
         let order = ContainerOrder {
             id: secrets.credentials.id,
             user_name: secrets.user_name.clone(),
             password: secrets.password.clone(),
+            token_sha256: token.0,
         };
-        let (token, client) = (token::hash(&secrets.credentials.token), self.client_of(context)?);
         let work = self.containers.create(order, token, client)?;
         Ok((work, Stage::Create(Box::new(secrets))))
     }
@@ -112,8 +113,10 @@ impl Continue for Stage {
                 Ok(Next::Answer(Answer::Created(Box::new(new))))
             }
             (Stage::Destroy(_), ContainerChange::Destroyed(Ok(()))) => Ok(Next::Answer(Answer::Destroyed)),
-            (Stage::Create(_), ContainerChange::Created(Err(_)))
-            | (Stage::Destroy(_), ContainerChange::Destroyed(Err(_))) => Ok(Next::failed(Failure::Internal)),
+            (Stage::Create(_), ContainerChange::Created(Err(error)))
+            | (Stage::Destroy(_), ContainerChange::Destroyed(Err(error))) => {
+                Ok(Next::failed(if error.is_unavailable { Failure::Busy } else { Failure::Internal }))
+            }
             _ => Err(WrongResult),
         }
     }
