@@ -19,7 +19,7 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # The units in systemd/, with the paths of the installation.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run build install uninstall check test docs sim soak debian corpora conformance fuzz bench
+.PHONY: help run build install uninstall check test guest docs sim soak debian corpora conformance fuzz bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ test: ## install what the tests need and run them all
 	$(CARGO) build --example websocket_echo
 	tests/conformance/run cases
 	$(CARGO) test --no-fail-fast --no-default-features --lib --bins --test simulation --test service --test postgres
+
+guest: ## build the VM that the tests start: target/guest/guest.iso (downloads some 50 MB of Debian packages)
+	@tests/guest/build
 
 docs: ## write docs/settings.md anew from the table of settings
 	VMHERD_WRITE_DOCS=1 $(CARGO) test --bin vmherd the_page_of_settings
