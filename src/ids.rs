@@ -90,6 +90,35 @@ impl fmt::Display for ContainerId {
     }
 }
 
+/// A server that manages VMs: the random id in its state directory. Servers may share a store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId(pub(crate) [u8; 16]);
+
+impl ServerId {
+    /// Parses 32 hexadecimal digits in lower case.
+    pub fn parse(text: &str) -> Option<ServerId> {
+        let mut digits = text.bytes();
+        let mut bytes = [0; 16];
+        for byte in &mut bytes {
+            *byte = hexadecimal(digits.next()?)? << 4 | hexadecimal(digits.next()?)?;
+        }
+        digits.next().is_none().then_some(ServerId(bytes))
+    }
+}
+
+impl fmt::Display for ServerId {
+    /// 32 hexadecimal digits in lower case.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerId({self})")
+    }
+}
+
 impl fmt::Debug for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ContainerId({self})")
@@ -131,6 +160,15 @@ mod tests {
             "é1234567-89ab-4cde-bfed-0123456789a",
         ] {
             assert_eq!(ContainerId::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_id_is_32_digits_in_lower_case() {
+        let text = "0123456789abcdef0123456789abcdef";
+        assert_eq!(ServerId::parse(text).expect("an id").to_string(), text);
+        for bad in ["", &text[1..], &format!("{text}0"), &text.to_uppercase(), &format!("{}\n", &text[1..])] {
+            assert_eq!(ServerId::parse(bad), None, "{bad}");
         }
     }
 }

@@ -198,7 +198,7 @@ pub use embed::{
     Hypervisor, KeyPair, RequestHandler, Responder, RunningContainer, TestHypervisor,
 };
 pub use escape::{Escaped, is_invisible, write_escaped};
-pub use ids::{ContainerId, DiskId, VmId};
+pub use ids::{ContainerId, DiskId, ServerId, VmId};
 pub use model::{
     Access, AccessGroup, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response, Secret,
     Statistics, Vm, VmName, VmShape,
@@ -227,8 +227,8 @@ pub mod custom_store {
     pub use crate::clock::UnixSeconds;
     pub use crate::ids::SeriesId;
     pub use crate::model::{
-        Credentials, DiskChange, DiskOfVm, KeyError, Login, MetricKey, MetricValue, NewPoint, NewVm, Point,
-        PointFilter, Series, TokenHash, VmChange,
+        Credentials, DiskChange, DiskOfVm, KeyError, Login, Management, MetricKey, MetricValue, NewPoint,
+        NewVm, Point, PointFilter, Series, TokenHash, VmChange,
     };
     pub use crate::store::{
         LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointRemoval, PointStore, RegistryStore,

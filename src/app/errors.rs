@@ -37,6 +37,7 @@ impl App {
                 Failure::Busy
             }
             StoreError::UnknownVm => Failure::Internal,
+            StoreError::Managed => Failure::ManagedVm,
             StoreError::Unavailable(_) | StoreError::Refused(_) => {
                 self.log_trouble(&error, now);
                 self.store_errors.unavailable += 1;

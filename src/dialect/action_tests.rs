@@ -362,6 +362,7 @@ fn lists_are_written_with_numeric_vm_ids() {
         name: VmName::from_store("not shown"),
         shape: VmShape { ram_mib: 512, cpus: 4 },
         has_password: true,
+        is_managed: false,
         disks,
     };
     let one = r#"{"id":1,"ram":512,"cpu":4,"disks":[{"id":1,"size":100},{"id":2,"size":1125899906842624}]}"#;
@@ -382,6 +383,9 @@ fn lists_are_written_with_numeric_vm_ids() {
         let wanted = format!("{{\"request_id\":\"x\",\"{name}\":[{one}]}}");
         assert_eq!(list(of, Some(&id), vec![Items::Vms(vms())]), wanted);
     }
+    let managed = Vm { is_managed: true, ..vm(9, vec![]) };
+    let wanted = r#"{"all_vms":[{"id":9,"ram":512,"cpu":4,"disks":[],"managed":true}]}"#;
+    assert_eq!(list(List::AllVms, None, vec![Items::Vms(vec![managed])]), wanted);
     let of_vm = DiskOfVm { disk: disk(3, 10), vm_id: VmId(7), vm_name: VmName::from_store("b") };
     let wanted = r#"{"all_disks":[{"id":3,"vm_id":7,"size":10},{"id":3,"vm_id":7,"size":10}]}"#;
     let pages = vec![Items::Disks(vec![of_vm.clone()]), Items::Disks(vec![of_vm])];

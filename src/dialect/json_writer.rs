@@ -61,11 +61,11 @@ pub(super) fn write_disk<V: Serialize + ?Sized>(
     write_raw(output, "}");
 }
 
-/// Writes the fields of a VM that follow its id, and the brace that closes it.
+/// Writes the fields of a VM that follow its id, and the brace that closes it. Only a managed VM has the last field.
 pub(super) fn write_vm_shape(vm: &Vm, output: &mut Vec<u8>, write_disk: impl Fn(&Disk, &mut Vec<u8>)) {
     write_member(output, ",\"ram\":", &vm.shape.ram_mib);
     write_member(output, ",\"cpu\":", &vm.shape.cpus);
     write_raw(output, ",\"disks\":[");
     write_items(&vm.disks, &mut false, output, write_disk);
-    write_raw(output, "]}");
+    write_raw(output, if vm.is_managed { "],\"managed\":true}" } else { "]}" });
 }

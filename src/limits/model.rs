@@ -27,6 +27,8 @@ pub const VMS_MAX: u64 = 1_000_000;
 pub const TOKEN_BYTES: usize = 32;
 /// Lifetime of a token, by default.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// When the token of a managed VM expires: never, which is the end of the year 9999, in seconds since 1970. The VM's end removes it.
+pub const TOKEN_EXPIRY_OF_MANAGED: i64 = 253_402_300_799;
 /// Valid tokens per VM; issuing one more revokes the oldest. Bounds the table when a VM authenticates in a loop.
 pub const TOKENS_PER_VM_MAX: usize = 64;
 /// Tokens that a connection remembers in order to revoke them at logout: those issued on it and those that

@@ -76,6 +76,8 @@ failures! {
     MissingVmId, "failed_no_vm_number", "required data: vm_id";
     /// No VM has this id.
     UnknownVm, "failed_unknown_vm", "VM ID does not exist";
+    /// A server runs the VM: no client changes it.
+    ManagedVm, "failed_managed_vm", "the VM is managed by a server, which alone changes it";
     /// The VM is not authorized for this client.
     NotAuthorized, "failed_not_authorized", "vm not authenticated";
     /// A field that describes a VM is missing or invalid; the dialect reports no details.

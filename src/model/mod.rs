@@ -43,4 +43,4 @@ pub use response::Response;
 pub use secret::{LongMessage, LongText, Secret, TokenHash};
 pub use series::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 pub use verb::{Verb, VerbPath};
-pub use vm::{Disk, DiskChange, DiskOfVm, NewVm, Vm, VmChange, VmShape};
+pub use vm::{Disk, DiskChange, DiskOfVm, Management, NewVm, Vm, VmChange, VmShape};

@@ -1,7 +1,7 @@
 //! The identity that a request runs under.
 
 use super::name::VmName;
-use crate::ids::VmId;
+use crate::ids::{ServerId, VmId};
 
 /// The identity of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,4 +33,6 @@ pub struct Credentials {
     pub login: Login,
     /// The password's hash in PHC form; `None` for a VM without a password.
     pub password_hash: Option<String>,
+    /// The server that runs the VM, if one does.
+    pub managed_by: Option<ServerId>,
 }

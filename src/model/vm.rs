@@ -1,7 +1,8 @@
 //! Virtual machines and their disks.
 
 use super::name::VmName;
-use crate::ids::{DiskId, VmId};
+use super::secret::TokenHash;
+use crate::ids::{DiskId, ServerId, VmId};
 
 /// A registered VM, as lists show it. Never holds a password or its hash.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +15,8 @@ pub struct Vm {
     pub shape: VmShape,
     /// Whether it has a password. Only a VM without one can be authorized for all clients.
     pub has_password: bool,
+    /// Whether a server runs it, from its creation to its end. Such a VM has no password.
+    pub is_managed: bool,
     /// Its disks, in ascending order of id.
     pub disks: Vec<Disk>,
 }
@@ -58,6 +61,17 @@ pub struct NewVm {
     pub disk_sizes_gib: Vec<u64>,
     /// The PHC hash of its password.
     pub password_hash: Option<String>,
+    /// Set for a VM that a server runs; it has no password.
+    pub management: Option<Management>,
+}
+
+/// What only a VM has that a server runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Management {
+    /// The server.
+    pub server: ServerId,
+    /// A token of the VM, which does not expire.
+    pub token: Option<TokenHash>,
 }
 
 /// Changes to a VM; `None` leaves a value unchanged.

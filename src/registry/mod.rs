@@ -70,20 +70,22 @@ impl Registry {
         password: &Secret,
     ) -> Result<(), RegistryError> {
         let password_hash = Some(self.hash(password)?);
-        let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash };
+        let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash, management: None };
         self.write(Write::Register { vm, vms_max: self.vms_max, now: unix_now() })?;
         log_change("register", "add", &name);
         Ok(())
     }
 
-    /// Removes a VM with its disks and tokens. Its points stay.
+    /// Removes a VM with its disks and tokens. Its points stay. A VM that a server runs is not removed:
+    /// [`StoreError::Managed`].
     pub fn remove(&mut self, name: &VmName) -> Result<(), RegistryError> {
         self.write(Write::Remove(name.clone()))?;
         log_change("remove", "remove", name);
         Ok(())
     }
 
-    /// Changes a VM's password; its tokens are no longer valid.
+    /// Changes a VM's password; its tokens are no longer valid. A VM that a server runs has none:
+    /// [`StoreError::Managed`].
     pub fn change_password(&mut self, name: &VmName, password: &Secret) -> Result<(), RegistryError> {
         let password_hash = self.hash(password)?;
         self.write(Write::ChangePassword { name: name.clone(), password_hash })?;

@@ -19,6 +19,8 @@ pub enum StoreError {
     NotCurrent,
     /// There is no VM of that name; only operator commands get this.
     UnknownVm,
+    /// A server runs the VM: only that server changes and removes it.
+    Managed,
     /// A lock was not released in time; nothing was done.
     Busy,
     /// The store cannot be reached or has failed; nothing was done. The text is for the log.
@@ -50,6 +52,7 @@ impl fmt::Display for StoreError {
             StoreError::UnknownDisk(id) => write!(f, "the VM has no disk {}", id.0),
             StoreError::NotCurrent => f.write_str("the VM was removed or its password changed"),
             StoreError::UnknownVm => f.write_str("there is no VM of that name"),
+            StoreError::Managed => f.write_str("the VM is managed by a server, which alone changes it"),
             StoreError::Busy => f.write_str("the store is locked"),
             StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
             StoreError::OutcomeUnknown(why) => write!(f, "the store did not confirm a commit: {why}"),

@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
+use crate::ids::{DiskId, ServerId, VmId};
+use crate::limits;
 use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
 
 /// The reads of the registry, on one connection.
@@ -50,6 +51,27 @@ pub trait RegistryStore {
 
     /// The VMs with these ids that exist, in no particular order.
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
+
+    /// The names of the VMs that `server` manages, in no particular order; at most `count_max`.
+    ///
+    /// This reads all VMs. A store can do better.
+    fn managed_vms(&mut self, server: ServerId, count_max: usize) -> Result<Vec<VmName>, StoreError> {
+        let (mut names, mut after) = (Vec::new(), VmId(0));
+        loop {
+            let page = self.vms_after(after, limits::PAGE_ROWS_MAX)?;
+            for vm in page.vms {
+                after = vm.id;
+                let is_of_server = vm.is_managed
+                    && self.credentials(&vm.name)?.is_some_and(|found| found.managed_by == Some(server));
+                if is_of_server && names.len() < count_max {
+                    names.push(vm.name);
+                }
+            }
+            if page.is_last || names.len() >= count_max {
+                return Ok(names);
+            }
+        }
+    }
 
     /// Disks with an id above `after`, in ascending order, at most `count_max`. A shorter result is the
     /// last.

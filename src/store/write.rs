@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{Store, StoreError};
 use crate::clock::UnixSeconds;
-use crate::ids::VmId;
+use crate::ids::{ServerId, VmId};
 use crate::model::{Disk, DiskChange, Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
 
 /// A change to the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {
-    /// Adds a VM; at most `vms_max` may exist.
+    /// Adds a VM, with its token if it is a managed one; at most `vms_max` may exist.
     Register {
         /// The VM.
         vm: NewVm,
@@ -30,7 +30,7 @@ pub enum Write {
         /// When.
         now: UnixSeconds,
     },
-    /// Changes the VM `login`.
+    /// Changes the VM `login`, unless it is managed: [`StoreError::Managed`].
     Update {
         /// Whose request it is: must be current.
         login: Login,
@@ -85,9 +85,17 @@ pub enum Write {
         /// points whose key would exceed the limit are refused.
         is_atomic: bool,
     },
-    /// Removes a VM with its disks and tokens. For the operator.
+    /// Removes a VM with its disks and tokens, unless it is managed: [`StoreError::Managed`]. For the operator.
     Remove(VmName),
-    /// Changes a VM's password: revokes its tokens and makes its logins stale. For the operator.
+    /// Removes those of the named VMs that `server` manages, with their disks and tokens.
+    RemoveManaged {
+        /// Whose request it is.
+        server: ServerId,
+        /// The VMs. Those that do not exist, or that `server` does not manage, are ignored.
+        names: Vec<VmName>,
+    },
+    /// Changes a VM's password: revokes its tokens and makes its logins stale. A managed VM has none:
+    /// [`StoreError::Managed`]. For the operator.
     ChangePassword {
         /// The VM.
         name: VmName,
@@ -113,13 +121,14 @@ impl Write {
         matches!(self, Write::Put { .. })
     }
 
-    /// The number of points or disks that it writes.
+    /// The number of points or disks that it writes, or of VMs that it removes together.
     pub fn rows(&self) -> usize {
         match self {
             Write::Register { vm, .. } => vm.disk_sizes_gib.len(),
             Write::AddVm { disk_sizes_gib, .. } => disk_sizes_gib.len(),
             Write::Update { change, .. } => change.rows(),
             Write::Put { points, .. } => points.len(),
+            Write::RemoveManaged { names, .. } => names.len(),
             _ => 0,
         }
     }
@@ -204,5 +213,6 @@ pub(super) fn unnamed(shape: VmShape, disk_sizes_gib: &[u64]) -> NewVm {
         shape,
         disk_sizes_gib: disk_sizes_gib.to_vec(),
         password_hash: None,
+        management: None,
     }
 }

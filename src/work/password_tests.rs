@@ -163,7 +163,13 @@ fn a_failed_login_hashes_the_same_memory_passes_and_lanes_for_every_name() {
     let shape = VmShape { ram_mib: 512, cpus: 1 };
     let register = |name, cost| {
         let password_hash = Some(Hasher::new(cost).hash(&secret(PASSWORD)).unwrap());
-        let vm = NewVm { name: VmName::from_store(name), shape, disk_sizes_gib: vec![], password_hash };
+        let vm = NewVm {
+            name: VmName::from_store(name),
+            shape,
+            disk_sizes_gib: vec![],
+            password_hash,
+            management: None,
+        };
         Write::Register { vm, vms_max: 100, now }
     };
     let of_three_costs = ["first", "second", "third"];

@@ -120,6 +120,7 @@ mod tests {
             shape: VmShape { ram_mib: 512, cpus: 1 },
             disk_sizes_gib: Vec::new(),
             password_hash: Some(Hasher::new(cost).hash(&Secret::new("securePass123")).unwrap()),
+            management: None,
         };
         let write = Write::Register { vm, vms_max: 100, now: UnixSeconds(1_800_000_000) };
         assert!(matches!(store.write(&[&write])[..], [Ok(Written::Registered(_))]));

@@ -155,6 +155,7 @@ fn seed(path: &Path, vms: usize) {
                 shape: VmShape { ram_mib: 512, cpus: 4 },
                 disk_sizes_gib: vec![100],
                 password_hash: Some("none".to_owned()),
+                management: None,
             },
             vms_max: u64::MAX >> 1,
             now,

@@ -234,6 +234,7 @@ fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usi
                 shape: VmShape { ram_mib, cpus: 1 },
                 disk_sizes_gib: vec![1; disks],
                 password_hash,
+                management: None,
             },
             vms_max: u64::MAX,
             now: UnixSeconds(0),

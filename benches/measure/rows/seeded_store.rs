@@ -89,6 +89,7 @@ pub fn register(number: usize, disks: usize, now: UnixSeconds) -> Write {
         shape: VmShape { ram_mib: 512, cpus: 4 },
         disk_sizes_gib: vec![100; disks],
         password_hash: Some(HASH.to_owned()),
+        management: None,
     };
     Write::Register { vm, vms_max: u64::MAX >> 1, now }
 }

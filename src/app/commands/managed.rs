@@ -1,7 +1,7 @@
 //! The dialect `action`: adds VMs, and authorizes, connects and changes VMs other than the client's own.
 //!
-//! Any client with the right may authorize a VM without a password, for every client. A VM with a password is
-//! authorized only for the connection authenticated as it. Each request reads from the store which of the two a VM is.
+//! Any client with the right may authorize a VM without a password, for every client. A VM with a password, or one that a
+//! server runs, is authorized only for the connection authenticated as it. Each request reads from the store which of the two a VM is.
 
 use super::super::audit::Subject;
 use super::{App, Context, Continue, Next, Resume, StageInfo};
@@ -164,7 +164,7 @@ impl App {
     /// got a password is no longer authorized.
     fn authorized(&mut self, vm: VmId, credentials: Option<Credentials>) -> Result<Login, Failure> {
         match credentials {
-            Some(Credentials { login, password_hash: None })
+            Some(Credentials { login, password_hash: None, .. })
                 if self.presence.membership().is_authorized_for_all(vm) =>
             {
                 Ok(login)
@@ -235,8 +235,11 @@ impl Continue for Stage {
             }
             Stage::Join { vm, membership, password, scope } => match result.credentials()? {
                 None => Next::failed(Failure::UnknownVm),
-                Some(Credentials { login, password_hash: None }) => app.join_open(vm, membership, login, now),
-                Some(Credentials { login, password_hash }) => {
+                Some(Credentials { login, password_hash: None, managed_by: None }) => {
+                    app.join_open(vm, membership, login, now)
+                }
+                // No password is that of a managed VM, which logs in by its token.
+                Some(Credentials { login, password_hash, .. }) => {
                     app.verify_to_join(conn, login, membership, password, password_hash, scope)
                 }
             },

@@ -25,7 +25,7 @@ pub(super) fn register(
     disk_sizes_gib: Vec<u64>,
     password: Secret,
 ) -> Next<Stage> {
-    let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None };
+    let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None, management: None };
     Next::Work { work: Work::Read(Read::FindCredentials { name }), stage: Stage::FindName { vm, password } }
 }
 

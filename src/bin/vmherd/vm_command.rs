@@ -93,14 +93,15 @@ impl VmCommand {
                 writeln!(output, "added {}", Escaped(&name))?;
             }
             VmCommand::Remove(name) => {
-                registry.remove(&name)?;
+                registry.remove(&name).map_err(|error| of_vm(&name, error))?;
                 writeln!(output, "removed {}", Escaped(&name))?;
             }
             VmCommand::ChangePassword(name) => {
                 if !registry.contains(&name)? {
                     return Err(RegistryError::from(StoreError::UnknownVm).into());
                 }
-                registry.change_password(&name, &read_new_password(&name)?)?;
+                let password = read_new_password(&name)?;
+                registry.change_password(&name, &password).map_err(|error| of_vm(&name, error))?;
                 let name = Escaped(&name);
                 writeln!(output, "changed the password of {name}; its tokens are no longer valid")?;
             }
@@ -170,7 +171,7 @@ fn exists(location: &Location) -> Result<bool, ConfigError> {
 }
 
 /// Prints every VM, page by page. Columns widen from page to page, because exact widths would need the whole store
-/// in memory.
+/// in memory. A VM that a server runs is marked at the end of its line.
 fn list(registry: &mut Registry, output: &mut impl io::Write) -> io::Result<()> {
     let mut widths = [0; 3];
     let mut rows = vec![["NAME", "RAM MiB", "CPUS", "DISKS GiB"].map(String::from)];
@@ -192,7 +193,19 @@ fn list(registry: &mut Registry, output: &mut impl io::Write) -> io::Result<()> 
 fn row(vm: &Vm) -> [String; 4] {
     let sizes: Vec<String> = vm.disks.iter().map(|disk| disk.size_gib.to_string()).collect();
     let disks = if sizes.is_empty() { "-".into() } else { sizes.join(",") };
+    let disks = if vm.is_managed { disks + "  managed" } else { disks };
     [Escaped(&vm.name).to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
+}
+
+/// The error of a change of the VM `name`.
+fn of_vm(name: &VmName, error: RegistryError) -> ToolError {
+    match error {
+        RegistryError::Store(StoreError::Managed) => {
+            let name = Escaped(name);
+            ToolError::new(1, format!("{name} is managed by a server; this ends it: vmherd vm stop {name}"))
+        }
+        other => other.into(),
+    }
 }
 
 /// A name to look up, which may be one that the store has generated.

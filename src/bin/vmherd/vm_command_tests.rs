@@ -1,6 +1,6 @@
 //! The command line, the errors, and the list.
 
-use vmherd::{Config, PasswordCost, Secret};
+use vmherd::{Config, Disk, DiskId, PasswordCost, Secret, VmId};
 
 use super::*;
 
@@ -135,6 +135,29 @@ a                      512     1  -
 näme-that-is-long  1048576     1  20,100
 ";
     assert_eq!(String::from_utf8(output).unwrap(), expected);
+}
+
+#[test]
+fn a_managed_vm_is_marked_in_a_list() {
+    let vm = |is_managed, disks| Vm {
+        id: VmId(1),
+        name: name("guest"),
+        shape: VmShape { ram_mib: 128, cpus: 1 },
+        has_password: false,
+        is_managed,
+        disks,
+    };
+    let disk = Disk { id: DiskId(1), size_gib: 8 };
+    assert_eq!(row(&vm(true, vec![disk])), ["guest", "128", "1", "8  managed"]);
+    assert_eq!(row(&vm(true, vec![])), ["guest", "128", "1", "-  managed"]);
+    assert_eq!(row(&vm(false, vec![disk])), ["guest", "128", "1", "8"]);
+}
+
+#[test]
+fn a_change_of_a_managed_vm_fails_with_advice() {
+    let error = of_vm(&name("guest"), RegistryError::Store(StoreError::Managed));
+    let wanted = "guest is managed by a server; this ends it: vmherd vm stop guest";
+    assert_eq!((error.to_string().as_str(), error.exit_code), (wanted, 1));
 }
 
 #[test]

@@ -257,7 +257,7 @@ fn vm() -> Vm {
     let disk = |id| Disk { id: DiskId(i64::MAX - id), size_gib: limits::DISK_GIB_MAX };
     let shape = VmShape { ram_mib: limits::RAM_MIB_MAX, cpus: limits::CPUS_MAX };
     let disks = (0..limits::DISKS_PER_VM_MAX as i64).map(disk).collect();
-    Vm { id: VmId(i64::MAX), name: name(), shape, has_password: true, disks }
+    Vm { id: VmId(i64::MAX), name: name(), shape, has_password: true, is_managed: false, disks }
 }
 
 /// The longest pages: the request, the list, and its items.

@@ -1,12 +1,13 @@
 //! The contract of all stores: one suite of tests that runs on each store.
 //!
-//! [`registry`] tests VMs and disks, [`by_id`] VMs named by their ids, [`tokens`] tokens and logins, [`points`] points,
-//! [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
+//! [`registry`] tests VMs and disks, [`by_id`] VMs named by their ids, [`managed`] those that servers run, [`tokens`]
+//! tokens and logins, [`points`] points, [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
 
 mod by_id;
 #[path = "../../../tests/common/postgres.rs"]
 pub(super) mod cluster;
 mod concurrency;
+mod managed;
 mod point_concurrency;
 pub(super) mod points;
 mod registry;
@@ -140,6 +141,7 @@ pub(super) fn registration_up_to(text: &str, disk_sizes_gib: &[u64], vms_max: u6
         shape: SHAPE,
         disk_sizes_gib: disk_sizes_gib.to_vec(),
         password_hash: Some(format!("hash of {text}")),
+        management: None,
     };
     Write::Register { vm, vms_max, now: NOW }
 }

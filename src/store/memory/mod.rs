@@ -18,9 +18,9 @@ use super::{
     StoreFactory, VmPage, Write, WriteOutcome, Written, token_sweep,
 };
 use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
+use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
-use crate::model::{Credentials, Disk, DiskOfVm, Login, NewVm, TokenHash, Vm, VmChange, VmName};
+use crate::model::{Credentials, Disk, DiskOfVm, Login, Management, NewVm, TokenHash, Vm, VmChange, VmName};
 use series::SeriesTable;
 
 /// A connection, which makes more connections to the same tables.
@@ -45,6 +45,7 @@ struct Tables {
 struct VmRow {
     vm: Vm,
     password_hash: Option<String>,
+    managed_by: Option<ServerId>,
     epoch: i64,
     was_connected: bool,
     /// Oldest first.
@@ -147,6 +148,12 @@ impl RegistryStore for MemoryStore {
         Ok(ids.into_iter().filter_map(|id| tables.vms.get(id)).map(|row| row.vm.clone()).collect())
     }
 
+    fn managed_vms(&mut self, server: ServerId, count_max: usize) -> Result<Vec<VmName>, StoreError> {
+        let tables = self.lock()?;
+        let of_server = tables.vms.values().filter(|row| row.managed_by == Some(server));
+        Ok(of_server.map(|row| row.vm.name.clone()).take(count_max).collect())
+    }
+
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> Result<Vec<DiskOfVm>, StoreError> {
         let tables = self.lock()?;
         let disks = tables.disk_owners.range((Excluded(after), Unbounded)).filter_map(|(id, owner)| {
@@ -203,7 +210,17 @@ impl Tables {
                 }
                 return self.series.put(points, *keys_max, *is_atomic);
             }
-            Write::Remove(name) => self.remove(name)?,
+            Write::Remove(name) => {
+                self.require_unmanaged(name)?;
+                self.remove(name)?;
+            }
+            Write::RemoveManaged { server, names } => {
+                for name in names {
+                    if self.by_name(name).is_ok_and(|row| row.managed_by == Some(*server)) {
+                        self.remove(name)?;
+                    }
+                }
+            }
             Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash)?,
         }
         Ok(Written::Done)
@@ -211,6 +228,14 @@ impl Tables {
 
     fn require_current(&mut self, login: &Login) -> Result<&mut VmRow, StoreError> {
         self.vms.get_mut(&login.id).filter(|row| row.epoch == login.epoch).ok_or(StoreError::NotCurrent)
+    }
+
+    fn by_name(&self, name: &VmName) -> Result<&VmRow, StoreError> {
+        self.names.get(name).and_then(|id| self.vms.get(id)).ok_or(StoreError::UnknownVm)
+    }
+
+    fn require_unmanaged(&self, name: &VmName) -> Result<(), StoreError> {
+        if self.by_name(name)?.vm.is_managed { Err(StoreError::Managed) } else { Ok(()) }
     }
 
     /// Random tokens never collide: a duplicate is a caller's error.
@@ -228,20 +253,33 @@ impl Tables {
         if self.vms.len() as u64 >= vms_max {
             return Err(StoreError::VmLimitReached);
         }
+        let (server, token) = match &new.management {
+            Some(Management { server, token }) => (Some(*server), *token),
+            None => (None, None),
+        };
+        token.as_ref().map_or(Ok(()), |token| self.require_new_token(token))?;
         self.last_vm_id += 1;
         let id = VmId(self.last_vm_id);
         let disks = self.add_disks(id, &new.disk_sizes_gib);
         let password_hash = new.password_hash.clone();
         let has_password = password_hash.is_some();
-        let vm = Vm { id, name: new.name.clone(), shape: new.shape, has_password, disks };
-        let row = VmRow { vm, password_hash, epoch: 0, was_connected: false, tokens: VecDeque::new() };
+        let is_managed = server.is_some();
+        let vm = Vm { id, name: new.name.clone(), shape: new.shape, has_password, is_managed, disks };
+        let tokens = VecDeque::new();
+        let row = VmRow { vm, password_hash, managed_by: server, epoch: 0, was_connected: false, tokens };
         self.vms.insert(id, row);
         self.names.insert(new.name.clone(), id);
+        if let Some(token) = token {
+            self.add_token(id, token, UnixSeconds(limits::TOKEN_EXPIRY_OF_MANAGED));
+        }
         Ok(Written::Registered(id))
     }
 
     fn update(&mut self, login: &Login, change: &VmChange) -> Result<(), StoreError> {
         let vm = &mut self.require_current(login)?.vm;
+        if vm.is_managed {
+            return Err(StoreError::Managed);
+        }
         let sizes = change.disks.as_ref().map(|disks| sizes_after(disks, &vm.disks)).transpose()?;
         vm.shape.ram_mib = change.ram_mib.unwrap_or(vm.shape.ram_mib);
         vm.shape.cpus = change.cpus.unwrap_or(vm.shape.cpus);
@@ -317,6 +355,7 @@ impl Tables {
     }
 
     fn change_password(&mut self, name: &VmName, password_hash: &str) -> Result<(), StoreError> {
+        self.require_unmanaged(name)?;
         let id = self.names.get(name).ok_or(StoreError::UnknownVm)?;
         let row = self.vms.get_mut(id).ok_or(StoreError::UnknownVm)?;
         row.password_hash = Some(password_hash.to_owned());
@@ -340,7 +379,8 @@ impl VmRow {
     }
 
     fn credentials(&self) -> Credentials {
-        Credentials { login: self.login(), password_hash: self.password_hash.clone() }
+        let (password_hash, managed_by) = (self.password_hash.clone(), self.managed_by);
+        Credentials { login: self.login(), password_hash, managed_by }
     }
 
     /// Records that the VM has connected, and a stronger hash of its password.

@@ -13,7 +13,7 @@ use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::store::PostgresStore;
 use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
+use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
@@ -29,12 +29,12 @@ impl RegistryStore for PostgresStore {
     }
 
     fn credentials(&mut self, name: &VmName) -> StoreResult<Option<Credentials>> {
-        let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE name = $1";
+        let sql = "SELECT id, epoch, name, password_hash, managed_by FROM vms WHERE name = $1";
         self.read_row(sql, &[&name.as_str()], credentials)
     }
 
     fn credentials_by_id(&mut self, id: VmId) -> StoreResult<Option<Credentials>> {
-        let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE id = $1";
+        let sql = "SELECT id, epoch, name, password_hash, managed_by FROM vms WHERE id = $1";
         self.read_row(sql, &[&id.0], credentials)
     }
 
@@ -82,26 +82,29 @@ impl RegistryStore for PostgresStore {
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         // Two index scans, each with its own limit, whatever the planner estimates: a join takes six times as
         // long.
-        let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
+        let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL,
+                        managed_by IS NOT NULL
                 FROM vms WHERE id > $1 ORDER BY id LIMIT $2)
                UNION ALL
-               (SELECT vm, null, null, null, id, size_gib, null
+               (SELECT vm, null, null, null, id, size_gib, null, null
                 FROM disks WHERE vm > $1 ORDER BY vm, id LIMIT $2)";
         self.run(|session| page(session, sql, after, rows_max))
     }
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
-        let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL
+        let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL,
+                        managed_by IS NOT NULL
                 FROM vms WHERE id > $1 AND ever_connected ORDER BY id LIMIT $2)
                UNION ALL
-               (SELECT disks.vm, null, null, null, disks.id, disks.size_gib, null
+               (SELECT disks.vm, null, null, null, disks.id, disks.size_gib, null, null
                 FROM disks JOIN vms ON vms.id = disks.vm
                 WHERE disks.vm > $1 AND vms.ever_connected ORDER BY disks.vm, disks.id LIMIT $2)";
         self.run(|session| page(session, sql, after, rows_max))
     }
 
     fn vms(&mut self, ids: &[VmId]) -> StoreResult<Vec<Vm>> {
-        let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL
+        let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL,
+                      v.managed_by IS NOT NULL
                FROM vms v
                LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
                WHERE v.id = ANY ($1) ORDER BY v.id, d.id";
@@ -110,6 +113,14 @@ impl RegistryStore for PostgresStore {
             let (mut vms, disks) = vms_and_disks(&session.query(sql, &[&ids])?)?;
             add_disks(&mut vms, disks);
             Ok(vms)
+        })
+    }
+
+    fn managed_vms(&mut self, server: ServerId, count_max: usize) -> StoreResult<Vec<VmName>> {
+        let sql = "SELECT name FROM vms WHERE managed_by = $1 LIMIT $2";
+        self.run(|session| {
+            let rows = session.query(sql, &[&server.to_string(), &as_i64(count_max)])?;
+            rows.iter().map(|row| name(row, 0)).collect()
         })
     }
 
@@ -177,12 +188,13 @@ fn add_disks(vms: &mut [Vm], disks: Vec<OwnedDisk>) {
     }
 }
 
-/// The VM in the first four columns and the seventh, without disks.
+/// The VM in the first four columns and the last two, without disks.
 fn vm(row: &Row) -> Result<Vm> {
     let shape =
         VmShape { ram_mib: small(row.try_get::<_, i64>(2)?)?, cpus: small(row.try_get::<_, i32>(3)?)? };
-    let has_password = row.try_get(6)?;
-    Ok(Vm { id: VmId(row.try_get(0)?), name: name(row, 1)?, shape, has_password, disks: Vec::new() })
+    let (has_password, is_managed) = (row.try_get(6)?, row.try_get(7)?);
+    let id = VmId(row.try_get(0)?);
+    Ok(Vm { id, name: name(row, 1)?, shape, has_password, is_managed, disks: Vec::new() })
 }
 
 /// The disk `id`, whose size is in the sixth column.
@@ -195,7 +207,8 @@ fn login(row: &Row) -> Result<Login> {
 }
 
 fn credentials(row: &Row) -> Result<Credentials> {
-    Ok(Credentials { login: login(row)?, password_hash: row.try_get(3)? })
+    let managed_by = row.try_get::<_, Option<&str>>(4)?.and_then(ServerId::parse);
+    Ok(Credentials { login: login(row)?, password_hash: row.try_get(3)?, managed_by })
 }
 
 fn name(row: &Row, column: usize) -> Result<VmName> {

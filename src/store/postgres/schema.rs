@@ -14,6 +14,7 @@ use crate::limits;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/postgres/0001_registry.sql"),
     include_str!("../../../sql/postgres/0002_metrics.sql"),
+    include_str!("../../../sql/postgres/0003_managed.sql"),
 ];
 
 /// Advice for a database of another program.

@@ -21,7 +21,7 @@ use super::points::{self, PointBatch};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{DiskChange, Login, NewVm, VmChange, VmName};
+use crate::model::{DiskChange, Login, Management, NewVm, VmChange, VmName};
 
 /// The result of one write; an error fails the transaction.
 type Outcome = Result<WriteOutcome, PgError>;
@@ -94,6 +94,7 @@ impl<'b> Transaction<'b> {
                     tokens.extend(ended.iter().map(|token| &token.0[..]));
                 }
                 Write::Remove(name) | Write::ChangePassword { name, .. } => names.push(name.as_str()),
+                Write::RemoveManaged { names: gone, .. } => names.extend(gone.iter().map(VmName::as_str)),
             }
         }
         if ids.is_empty() && names.is_empty() {
@@ -162,6 +163,9 @@ impl<'b> Transaction<'b> {
                 | Write::RevokeTokens { login, .. } => self.locked_ids.contains(&login.id.0),
                 Write::Put { .. } => self.points.is_blocked(write),
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.locked_names.contains(name),
+                Write::RemoveManaged { names, .. } => {
+                    names.iter().any(|name| self.locked_names.contains(name))
+                }
             }
     }
 
@@ -219,30 +223,51 @@ impl<'b> Transaction<'b> {
                 }
                 Ok(self.points.put(points, *keys_max, *is_atomic))
             }
-            Write::Remove(name) => {
-                self.points.invalidate_logins();
-                // Foreign keys are checked at the end of the statement.
-                let sql = "WITH gone AS (SELECT id FROM vms WHERE name = $1),
-                     gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
-                     gone_disks AS (DELETE FROM disks WHERE vm IN (SELECT id FROM gone)),
-                     gone_vms AS (DELETE FROM vms WHERE id IN (SELECT id FROM gone))
-                     SELECT FROM gone";
-                let outcome = self.change(sql, &[&name.as_str()], StoreError::UnknownVm)?;
-                if outcome.is_ok() {
-                    let total = self.vm_total.as_mut().expect("locked for every batch that removes");
-                    total.now = (total.now - 1).max(0);
-                }
-                Ok(outcome)
+            Write::Remove(name) => match self.remove(&[name.as_str()], None)? {
+                0 => Ok(Err(self.refusal_of(name)?)),
+                _ => Ok(Ok(Written::Done)),
+            },
+            Write::RemoveManaged { server, names } => {
+                let names: Vec<&str> = names.iter().map(VmName::as_str).collect();
+                self.remove(&names, Some(server.to_string()))?;
+                Ok(Ok(Written::Done))
             }
             Write::ChangePassword { name, password_hash } => {
                 self.points.invalidate_logins();
                 let sql = "WITH vm AS (
-                        UPDATE vms SET password_hash = $2, epoch = epoch + 1 WHERE name = $1 RETURNING id),
+                        UPDATE vms SET password_hash = $2, epoch = epoch + 1
+                        WHERE name = $1 AND managed_by IS NULL RETURNING id),
                      ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm))
                      SELECT FROM vm";
-                self.change(sql, &[&name.as_str(), &Unlogged(password_hash)], StoreError::UnknownVm)
+                match self.session.query(sql, &[&name.as_str(), &Unlogged(password_hash)])?.is_empty() {
+                    true => Ok(Err(self.refusal_of(name)?)),
+                    false => Ok(Ok(Written::Done)),
+                }
             }
         }
+    }
+
+    /// Removes the VMs of these names that `server` manages, or that are not managed; returns how many.
+    fn remove(&mut self, names: &[&str], server: Option<String>) -> Result<i64, PgError> {
+        self.points.invalidate_logins();
+        // Foreign keys are checked at the end of the statement.
+        let sql = "WITH gone AS (
+                SELECT id FROM vms WHERE name = ANY ($1::text[]) AND managed_by IS NOT DISTINCT FROM $2),
+             gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
+             gone_disks AS (DELETE FROM disks WHERE vm IN (SELECT id FROM gone)),
+             gone_vms AS (DELETE FROM vms WHERE id IN (SELECT id FROM gone))
+             SELECT count(*) FROM gone";
+        let rows = self.session.query(sql, &[&names, &server])?;
+        let count = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        let total = self.vm_total.as_mut().expect("locked for every batch that removes");
+        total.now = (total.now - count).max(0);
+        Ok(count)
+    }
+
+    /// Why the VM `name` was not found among those that are not managed.
+    fn refusal_of(&mut self, name: &VmName) -> Result<StoreError, PgError> {
+        let rows = self.session.query("SELECT FROM vms WHERE name = $1", &[&name.as_str()])?;
+        Ok(if rows.is_empty() { StoreError::UnknownVm } else { StoreError::Managed })
     }
 
     fn register(&mut self, vm: &NewVm, vms_max: u64, now: UnixSeconds) -> Outcome {
@@ -251,14 +276,21 @@ impl<'b> Transaction<'b> {
         // An id is used only for an added row: selecting none uses none.
         let sql = "WITH known AS (SELECT id FROM vms WHERE name = $1),
              added AS (
-                INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at)
-                SELECT $1, $2, $3, $4, $5 WHERE $7 AND NOT EXISTS (SELECT FROM known)
+                INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at, managed_by)
+                SELECT $1, $2, $3, $4, $5, $8 WHERE $7 AND NOT EXISTS (SELECT FROM known)
                 RETURNING id),
+             token AS (
+                INSERT INTO tokens (hash, vm, number, expires)
+                SELECT $9::bytea, id, 1, $10 FROM added WHERE $9::bytea IS NOT NULL),
              disks AS (
                 INSERT INTO disks (vm, size_gib)
                 SELECT added.id, size FROM added, unnest($6::bigint[]) WITH ORDINALITY AS new (size, place)
                 ORDER BY place)
              SELECT (SELECT id FROM known), (SELECT id FROM added)";
+        let (server, token) = match &vm.management {
+            Some(Management { server, token }) => (Some(server.to_string()), token.as_ref()),
+            None => (None, None),
+        };
         let parameters: Parameters<'_> = &[
             &vm.name.as_str(),
             &i64::from(vm.shape.ram_mib),
@@ -267,6 +299,9 @@ impl<'b> Transaction<'b> {
             &now.0,
             &disk_sizes(vm.disk_sizes_gib.iter().copied())?,
             &has_room,
+            &server,
+            &Unlogged(token.map(|token| &token.0[..])),
+            &limits::TOKEN_EXPIRY_OF_MANAGED,
         ];
         let rows = self.session.query(sql, parameters)?;
         let (known, added): (Option<i64>, Option<i64>) = match rows.first() {
@@ -291,7 +326,10 @@ impl<'b> Transaction<'b> {
 }
 
 fn changes_total(write: &Write) -> bool {
-    matches!(write, Write::Register { .. } | Write::AddVm { .. } | Write::Remove(_))
+    matches!(
+        write,
+        Write::Register { .. } | Write::AddVm { .. } | Write::Remove(_) | Write::RemoveManaged { .. }
+    )
 }
 
 fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Outcome {
@@ -300,7 +338,7 @@ fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Outcome 
     let rows = match &change.disks {
         None => {
             let sql = "UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
-                       WHERE id = $1 AND epoch = $2 RETURNING null::bigint";
+                       WHERE id = $1 AND epoch = $2 AND managed_by IS NULL RETURNING null::bigint";
             session.query(sql, &[id, epoch, ram, cpus])?
         }
         Some(DiskChange::Replace(wanted)) => {
@@ -313,17 +351,21 @@ fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Outcome 
         }
     };
     Ok(match rows.first().map(|row| row.try_get::<_, Option<i64>>(0)).transpose()? {
-        None => Err(StoreError::NotCurrent),
+        None => {
+            let sql = "SELECT FROM vms WHERE id = $1 AND epoch = $2";
+            let is_current = !session.query(sql, &[id, epoch])?.is_empty();
+            Err(if is_current { StoreError::Managed } else { StoreError::NotCurrent })
+        }
         Some(Some(unknown)) => Err(StoreError::UnknownDisk(DiskId(unknown))),
         Some(None) => Ok(Written::Done),
     })
 }
 
-/// Returns a row if the login is current and all was done.
+/// Returns a row if the login is current, the VM is not managed, and all was done.
 const REPLACE_DISKS: &str = "
     WITH vm AS (
         UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
-        WHERE id = $1 AND epoch = $2 RETURNING id),
+        WHERE id = $1 AND epoch = $2 AND managed_by IS NULL RETURNING id),
     present AS (
         SELECT id, row_number() OVER (ORDER BY id) AS place FROM disks WHERE vm IN (SELECT id FROM vm)),
     wanted AS (SELECT size, place FROM unnest($5::bigint[]) WITH ORDINALITY AS wanted (size, place)),
@@ -339,9 +381,9 @@ const REPLACE_DISKS: &str = "
         ORDER BY wanted.place)
     SELECT null::bigint FROM vm";
 
-/// Returns a row if the login is current: the first disk that the VM does not have; null if all was done.
+/// Returns a row if the login is current and the VM is not managed: the first disk that the VM does not have; null if all was done.
 const RESIZE_DISKS: &str = "
-    WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2),
+    WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2 AND managed_by IS NULL),
     wanted AS (
         SELECT id, size, place FROM unnest($5::bigint[], $6::bigint[]) WITH ORDINALITY AS w (id, size, place)),
     unknown AS (

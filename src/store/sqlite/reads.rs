@@ -11,7 +11,7 @@ use super::super::{StoreError, as_i64};
 use super::statements::{execute, query};
 use super::store::SqliteStore;
 use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
+use crate::ids::{DiskId, ServerId, VmId};
 use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
 type StoreResult<T> = std::result::Result<T, StoreError>;
@@ -22,12 +22,13 @@ impl RegistryStore for SqliteStore {
     }
 
     fn credentials(&mut self, name: &VmName) -> StoreResult<Option<Credentials>> {
-        let sql = "SELECT id, epoch, name, password_hash FROM vms WHERE name = ?1";
+        let sql = "SELECT id, epoch, name, password_hash, managed_by FROM vms WHERE name = ?1";
         self.read_row(sql, [name.as_str()], credentials)
     }
 
     fn credentials_by_id(&mut self, id: VmId) -> StoreResult<Option<Credentials>> {
-        self.read_row("SELECT id, epoch, name, password_hash FROM vms WHERE id = ?1", [id.0], credentials)
+        let sql = "SELECT id, epoch, name, password_hash, managed_by FROM vms WHERE id = ?1";
+        self.read_row(sql, [id.0], credentials)
     }
 
     fn password_hash_prefixes(&mut self, count_max: usize) -> StoreResult<Vec<String>> {
@@ -71,15 +72,15 @@ impl RegistryStore for SqliteStore {
     }
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
-        let vms =
-            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms WHERE id > ?1 ORDER BY id";
+        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL FROM vms
+         WHERE id > ?1 ORDER BY id";
         let disks = "SELECT vm, id, size_gib FROM disks WHERE vm > ?1 ORDER BY vm, id";
         self.read(|connection| page(connection, vms, disks, after.0, rows_max))
     }
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         // CROSS JOIN: SQLite scans the VMs and looks up only their disks.
-        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms
+        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL FROM vms
          WHERE id > ?1 AND ever_connected = 1 ORDER BY id";
         let disks = "SELECT disks.vm, disks.id, disks.size_gib FROM vms CROSS JOIN disks ON disks.vm = vms.id
          WHERE vms.id > ?1 AND vms.ever_connected = 1 ORDER BY vms.id, disks.id";
@@ -89,12 +90,20 @@ impl RegistryStore for SqliteStore {
     fn vms(&mut self, ids: &[VmId]) -> StoreResult<Vec<Vm>> {
         let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
         // One parameter for any number of ids keeps the statement the same.
-        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL FROM vms
+        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL FROM vms
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
         let disks = "SELECT vm, id, size_gib FROM disks
          WHERE vm IN (SELECT value FROM json_each(?1)) ORDER BY vm, id";
         self.read(|connection| page(connection, vms, disks, format!("[{}]", ids.join(",")), usize::MAX))
             .map(|page| page.vms)
+    }
+
+    fn managed_vms(&mut self, server: ServerId, count_max: usize) -> StoreResult<Vec<VmName>> {
+        let sql = "SELECT name FROM vms WHERE managed_by = ?1 LIMIT ?2";
+        self.read(|connection| {
+            let of_server = params![server.to_string(), as_i64(count_max)];
+            query(connection, sql)?.query_map(of_server, |row| name(row, 0))?.collect()
+        })
     }
 
     fn disks_after(&mut self, after: DiskId, count_max: usize) -> StoreResult<Vec<DiskOfVm>> {
@@ -153,7 +162,8 @@ fn login(row: &Row<'_>) -> Result<Login> {
 }
 
 fn credentials(row: &Row<'_>) -> Result<Credentials> {
-    Ok(Credentials { login: login(row)?, password_hash: row.get(3)? })
+    let managed_by = row.get_ref(4)?.as_str_or_null()?.and_then(ServerId::parse);
+    Ok(Credentials { login: login(row)?, password_hash: row.get(3)?, managed_by })
 }
 
 fn vm(row: &Row<'_>) -> Result<Vm> {
@@ -162,6 +172,7 @@ fn vm(row: &Row<'_>) -> Result<Vm> {
         name: name(row, 1)?,
         shape: VmShape { ram_mib: row.get(2)?, cpus: row.get(3)? },
         has_password: row.get(4)?,
+        is_managed: row.get(5)?,
         disks: Vec::new(),
     })
 }

@@ -14,6 +14,7 @@ use super::super::migration_records::{checksum, count_recorded, version};
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/sqlite/0001_registry.sql"),
     include_str!("../../../sql/sqlite/0002_metrics.sql"),
+    include_str!("../../../sql/sqlite/0003_managed.sql"),
 ];
 
 /// The application id in the header of our files: "vmhd" in ASCII.

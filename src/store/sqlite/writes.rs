@@ -192,14 +192,21 @@ impl Writer<'_> {
                 return points::put(self.connection, self.cache, points, *keys_max, *is_atomic);
             }
             Write::Remove(name) => {
-                let id = self.id_of(name)?.ok_or(StoreError::UnknownVm)?;
-                self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
-                self.execute("DELETE FROM disks WHERE vm = ?1", [id])?;
-                self.execute("DELETE FROM vms WHERE id = ?1", [id])?;
-                self.cache.vms = self.cache.vms.map(|count| count.saturating_sub(1));
+                let id = self.unmanaged_id_of(name)?;
+                self.remove(id)?;
+            }
+            Write::RemoveManaged { server, names } => {
+                let sql = "SELECT id FROM vms WHERE managed_by = ?1 AND name = ?2";
+                for name in names {
+                    let of_server = params![server.to_string(), name.as_str()];
+                    let found = query(self.connection, sql)?.query_row(of_server, |row| row.get(0));
+                    if let Some(id) = found.optional()? {
+                        self.remove(id)?;
+                    }
+                }
             }
             Write::ChangePassword { name, password_hash } => {
-                let id = self.id_of(name)?.ok_or(StoreError::UnknownVm)?;
+                let id = self.unmanaged_id_of(name)?;
                 self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
                 let sql = "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1";
                 self.execute(sql, params![id, password_hash])?;
@@ -223,6 +230,26 @@ impl Writer<'_> {
             .optional()
     }
 
+    fn unmanaged_id_of(&self, name: &VmName) -> WriteResult<i64> {
+        let sql = "SELECT id, managed_by IS NOT NULL FROM vms WHERE name = ?1";
+        let row = query(self.connection, sql)?
+            .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match row {
+            None => Err(StoreError::UnknownVm.into()),
+            Some((_, true)) => Err(StoreError::Managed.into()),
+            Some((id, false)) => Ok(id),
+        }
+    }
+
+    fn remove(&mut self, id: i64) -> rusqlite::Result<()> {
+        self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
+        self.execute("DELETE FROM disks WHERE vm = ?1", [id])?;
+        self.execute("DELETE FROM vms WHERE id = ?1", [id])?;
+        self.cache.vms = self.cache.vms.map(|count| count.saturating_sub(1));
+        Ok(())
+    }
+
     fn register(&mut self, vm: &NewVm, vms_max: u64, now: UnixSeconds) -> WriteResult<VmId> {
         if self.id_of(&vm.name)?.is_some() {
             return Err(StoreError::AlreadyRegistered.into());
@@ -230,13 +257,17 @@ impl Writer<'_> {
         if !self.has_room(vms_max)? {
             return Err(StoreError::VmLimitReached.into());
         }
-        let sql =
-            "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let NewVm { name, shape, password_hash, disk_sizes_gib } = vm;
-        self.execute(sql, params![name.as_str(), shape.ram_mib, shape.cpus, password_hash, now.0])?;
+        let sql = "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at, managed_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let NewVm { name, shape, password_hash, disk_sizes_gib, management } = vm;
+        let server = management.as_ref().map(|management| management.server.to_string());
+        self.execute(sql, params![name.as_str(), shape.ram_mib, shape.cpus, password_hash, now.0, server])?;
         let id = VmId(self.connection.last_insert_rowid());
         self.cache.vms = self.cache.vms.map(|count| count + 1);
         self.add_disks(id, disk_sizes_gib)?;
+        if let Some(token) = management.as_ref().and_then(|management| management.token) {
+            self.add_token(id, &token, UnixSeconds(limits::TOKEN_EXPIRY_OF_MANAGED))?;
+        }
         Ok(id)
     }
 
@@ -254,6 +285,10 @@ impl Writer<'_> {
 
     fn update(&self, login: &Login, change: &VmChange) -> WriteResult<()> {
         self.require_current(login)?;
+        let sql = "SELECT 1 FROM vms WHERE id = ?1 AND managed_by IS NOT NULL";
+        if query(self.connection, sql)?.exists([login.id.0])? {
+            return Err(StoreError::Managed.into());
+        }
         // This can refuse the change and so comes first.
         if let Some(disks) = &change.disks {
             self.change_disks(login.id, disks)?;

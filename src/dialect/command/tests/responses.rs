@@ -25,6 +25,7 @@ fn vm_of_two_disks() -> Vm {
         name: VmName::from_store("a\"\u{1}é"),
         shape: VmShape { ram_mib: 512, cpus: 4 },
         has_password: true,
+        is_managed: false,
         disks: vec![disk(1, 100), disk(2, 1 << 50)],
     }
 }
@@ -138,6 +139,9 @@ fn lists_are_written_page_by_page() {
     };
     assert_eq!(pages(None, List::AllVms, vec![vms(0)]), all_vms(""));
     assert_eq!(pages(None, List::AllVms, vec![vms(1)]), all_vms(vm));
+    let managed = Vm { is_managed: true, ..vm_of_two_disks() };
+    let marked = VM_OF_TWO_DISKS.strip_suffix('}').expect("an object").to_owned() + r#","managed":true}"#;
+    assert_eq!(pages(None, List::AllVms, vec![Items::Vms(vec![managed])]), all_vms(&marked));
     let three = all_vms(&format!("{vm},{vm},{vm}"));
     for split in [vec![3], vec![3, 0], vec![0, 3], vec![1, 2], vec![1, 0, 1, 1, 0]] {
         let split: Vec<Items> = split.into_iter().map(vms).collect();

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::Barrier;
 
 use super::*;
+use crate::store::migration_records::checksum;
 
 fn refusal(url: &str) -> String {
     match open(&Location::parse(url).expect("a URL")) {
@@ -43,16 +44,45 @@ fn concurrent_opens_of_an_empty_database_succeed() {
         }
     });
     assert_eq!(names(&mut store(&url)).len(), THREADS);
-    assert_eq!(number(&database, "SELECT count(*) FROM vmherd_schema"), 2);
+    assert_eq!(number(&database, "SELECT count(*) FROM vmherd_schema"), 3);
+}
+
+/// The migrations of version 2, as they were released.
+const VERSION_2: [&str; 2] = [
+    include_str!("../../../../sql/postgres/0001_registry.sql"),
+    include_str!("../../../../sql/postgres/0002_metrics.sql"),
+];
+
+#[test]
+fn a_database_of_version_2_keeps_its_rows() {
+    let database = Cluster::shared().database();
+    let mut client = database.client();
+    for (version, text) in (1_i64..).zip(VERSION_2) {
+        client.batch_execute(text).unwrap();
+        let record = "INSERT INTO vmherd_schema VALUES ($1, $2, 0)";
+        client.execute(record, &[&version, &checksum(text)]).unwrap();
+    }
+    let rows =
+        "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at) VALUES ('web', 1, 1, 'hash', 0);
+        INSERT INTO disks (vm, size_gib) VALUES (1, 7);
+        UPDATE vm_total SET vms = 1;";
+    client.batch_execute(rows).unwrap();
+    for _ in 0..2 {
+        let mut store = store(&database.url());
+        let vms = all_vms(&mut store);
+        assert_eq!((vms.len(), vms[0].is_managed, vms[0].disks[0].size_gib), (1, false, 7));
+        assert_eq!(credentials(&mut store, "web").unwrap().managed_by, None);
+        assert_eq!(number(&database, "SELECT max(version) FROM vmherd_schema"), 3);
+    }
 }
 
 #[test]
 fn a_database_of_a_newer_program_is_refused() {
     let database = Cluster::shared().database();
     drop(store(&database.url()));
-    database.client().batch_execute("INSERT INTO vmherd_schema VALUES (3, 'x', 0)").unwrap();
+    database.client().batch_execute("INSERT INTO vmherd_schema VALUES (4, 'x', 0)").unwrap();
     let why = refusal(&database.url());
-    assert!(why.contains("a newer vmherd") && why.contains("version 3"), "{why}");
+    assert!(why.contains("a newer vmherd") && why.contains("version 4"), "{why}");
 }
 
 #[test]
@@ -98,7 +128,7 @@ fn a_schema_name_is_used_verbatim() {
         register(&mut store(&url), name, &[1]);
     }
     assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vms"), 2);
-    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vmherd_schema"), 2);
+    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vmherd_schema"), 3);
 }
 
 #[test]

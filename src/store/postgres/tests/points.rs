@@ -41,13 +41,13 @@ fn a_registry_only_database_is_migrated() {
     database
         .client()
         .batch_execute(
-            "DROP TABLE points; DROP TABLE series; DROP TABLE series_total;
-             DELETE FROM vmherd_schema WHERE version = 2",
+            "ALTER TABLE vms DROP COLUMN managed_by; DROP TABLE points; DROP TABLE series; DROP TABLE series_total;
+             DELETE FROM vmherd_schema WHERE version > 1",
         )
         .unwrap();
     drop(before);
     let mut after = store(&database.url());
-    assert_eq!(number(&database, "SELECT max(version) FROM vmherd_schema"), 2);
+    assert_eq!(number(&database, "SELECT max(version) FROM vmherd_schema"), 3);
     assert_eq!(all_vms(&mut after), vms);
     assert_eq!(credentials(&mut after, "a").unwrap().login, login);
     assert_eq!(run(&mut after, put(&[("b", 1, 1.0), ("a", 1, -0.0)])), DONE);

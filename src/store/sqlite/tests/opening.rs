@@ -6,6 +6,7 @@ use std::process::{self, Child, Command, Stdio};
 use std::sync::Barrier;
 
 use super::*;
+use crate::store::migration_records::checksum;
 
 fn refusal(path: &Path) -> String {
     match SqliteFactory::open(path) {
@@ -71,7 +72,7 @@ fn concurrent_connections_can_create_the_same_file() {
         });
         let mut store = store(&path);
         assert_eq!(all_vms(&mut store).len(), THREADS);
-        assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 2);
+        assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 3);
     }
 }
 
@@ -97,7 +98,7 @@ fn concurrent_processes_can_create_the_same_file() {
     }
     let mut store = store(&path);
     assert_eq!(all_vms(&mut store).len(), PROCESSES * VMS_OF_PROCESS);
-    assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 2);
+    assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 3);
 }
 
 const FILE_FOR_PROCESS: &str = "VMHERD_TEST_FILE";
@@ -113,14 +114,44 @@ fn one_process_of_many() {
     }
 }
 
+/// The migrations of version 2, as they were released.
+const VERSION_2: [&str; 2] = [
+    include_str!("../../../../sql/sqlite/0001_registry.sql"),
+    include_str!("../../../../sql/sqlite/0002_metrics.sql"),
+];
+
+#[test]
+fn a_file_of_version_2_keeps_its_rows() {
+    let directory = Directory::new();
+    let path = directory.path("vmherd.db");
+    let before = Connection::open(&path).unwrap();
+    for (version, text) in (1..).zip(VERSION_2) {
+        let record = "INSERT INTO schema VALUES (?1, ?2, 0)";
+        before.execute_batch(text).unwrap();
+        before.execute(record, rusqlite::params![version, checksum(text)]).unwrap();
+    }
+    let rows = "PRAGMA application_id = 0x766d6864;
+        INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at) VALUES ('web', 1, 1, 'hash', 0);
+        INSERT INTO disks (vm, size_gib) VALUES (1, 7);";
+    before.execute_batch(rows).unwrap();
+    drop(before);
+    for _ in 0..2 {
+        let mut store = store(&path);
+        let vms = all_vms(&mut store);
+        assert_eq!((vms.len(), vms[0].is_managed, vms[0].disks[0].size_gib), (1, false, 7));
+        assert_eq!(credentials(&mut store, "web").unwrap().managed_by, None);
+        assert_eq!(number(&store.connection, "SELECT max(version) FROM schema"), 3);
+    }
+}
+
 #[test]
 fn a_database_of_a_newer_program_is_refused() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let store = store(&path);
-    store.connection.execute("INSERT INTO schema VALUES (3, 'x', 0)", []).unwrap();
+    store.connection.execute("INSERT INTO schema VALUES (4, 'x', 0)", []).unwrap();
     let why = refusal(&path);
-    assert!(why.contains("a newer vmherd") && why.contains("version 3"), "{why}");
+    assert!(why.contains("a newer vmherd") && why.contains("version 4"), "{why}");
 }
 
 #[test]
