@@ -94,7 +94,8 @@
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/submission.rs`: `submit`, `failed_jobs.rs`: `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
-//! | a container whose client does not get it | `src/dispatch/containers.rs`; how many there are, and whose: `src/app/containers.rs` |
+//! | the row of a container in the registry | `src/app/containers.rs`: the steps of its life; at the start and the end of a server: `src/server/managed_rows.rs` |
+//! | a container whose client does not get it, or that ends by itself | `src/dispatch/containers.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
 //! | clients in the server's process | `src/reactor/local.rs` |
@@ -125,6 +126,8 @@
 //! | dispatcher | runs requests between sessions, app and workers |
 //! | work, job | a blocking operation as a value; that operation in a queue, with key and deadline |
 //! | lane | a bounded queue and its worker threads: auth, compute, read, write, handler, gate |
+//! | container, guest | what a hypervisor runs for a client, and shows the registry as a VM; what runs in it |
+//! | managed | of a VM: a server runs it, from its creation to its end |
 //! | handler, responder | code of the embedding program that answers a request; what it answers through |
 //! | event, callback | what happens in the server; code of the embedding program that is called with it |
 //! | gate | code of the embedding program that admits a connection or not |

@@ -1,56 +1,110 @@
-//! The containers of clients: how many there are, and who may destroy them.
+//! The containers of clients: how many there are, who may destroy them, and what is left to do when one ends.
+//!
+//! A container has a guest, which its hypervisor runs, and a row in the registry. A client gets it when it has both. Its
+//! row goes first, then its guest. An end that no client waits for is up to the server, which tries until both are gone:
+//! the dispatcher asks for each step, and reports its outcome.
 //!
 //! Of both credentials only the SHA-256 is kept. A container counts from the moment in which its creation is submitted
-//! until its hypervisor has destroyed it or failed to create it.
+//! until it has neither guest nor row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ctutils::CtEq;
-use sha2::{Digest, Sha256};
-
+use super::container_entry::{End, Entry, Guest, IdHash, Row, find, is_equal, remove_row};
 use super::token;
-use crate::embed::{ClientKey, ContainerChange, ContainerOrder, ContainerReport, HypervisorHandle};
-use crate::ids::ContainerId;
+use crate::embed::{
+    ClientKey, ContainerChange, ContainerOrder, ContainerReport, HypervisorHandle, RunningContainer,
+};
+use crate::ids::{ContainerId, ServerId};
 use crate::limits;
-use crate::model::{ContainerCredentials, Failure, TokenHash};
-use crate::work::Work;
+use crate::model::{ContainerCredentials, Failure, TokenHash, VmName};
+use crate::store::StoreError;
+use crate::work::{Work, WorkError};
 
 /// All containers.
 #[derive(Default)]
 pub struct Containers {
     hypervisor: Option<Arc<HypervisorHandle>>,
+    /// Which server this is, in the rows of the containers.
+    server: Option<ServerId>,
     /// The maximum number, if there is one.
     max: Option<u32>,
     by_id: BTreeMap<IdHash, Entry>,
+    /// Those whose next step is due: [`Containers::next_step`].
+    due: Vec<ContainerId>,
+    /// Those whose next step is due after a pause, because the last one has failed.
+    paused: Vec<ContainerId>,
 }
 
-/// The SHA-256 of a container's id. It can't be chosen, so the time of a look-up tells nothing about other ids.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct IdHash([u8; 32]);
-
-struct Entry {
-    token: TokenHash,
-    /// The client that asked for the container.
-    client: ClientKey,
-    state: State,
-}
-
+/// A step in the life of a container: the work of one job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    /// Being created.
-    Creating,
-    Running,
-    /// Being destroyed, because its client asked for it.
-    Destroying,
-    /// Being destroyed, or to be destroyed again, because its client did not get it.
-    Undoing,
+pub enum Step {
+    /// The hypervisor creates the guest.
+    Create,
+    /// The row is added.
+    AddRow,
+    /// The row is removed.
+    RemoveRow,
+    /// The hypervisor destroys the guest.
+    Destroy,
+}
+
+/// What a step has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// Nothing.
+    NotDone,
+    /// It may be done.
+    Unknown,
+}
+
+/// What becomes of the report that a container has ended by itself.
+#[derive(PartialEq, Debug)]
+pub enum EndNews {
+    /// It has, and the client that created it may be known.
+    Ended(Option<ClientKey>),
+    /// The result of its creation is still to come, and precedes its end.
+    TooEarly,
+    /// It is known, or there is no such container any more.
+    Old,
+}
+
+impl Outcome {
+    /// Of work that has failed with `error`.
+    pub fn of(error: &WorkError) -> Outcome {
+        match error {
+            WorkError::Store(StoreError::OutcomeUnknown(_)) | WorkError::Internal => Outcome::Unknown,
+            WorkError::Store(_) | WorkError::NoRoom | WorkError::Handler(_) => Outcome::NotDone,
+        }
+    }
 }
 
 impl Containers {
-    /// No container yet.
-    pub fn new(hypervisor: Option<Arc<HypervisorHandle>>, max: Option<u32>) -> Containers {
-        Containers { hypervisor, max, by_id: BTreeMap::new() }
+    /// Those that `running` names, which have survived a restart.
+    pub fn new(
+        hypervisor: Option<Arc<HypervisorHandle>>,
+        server: Option<ServerId>,
+        max: Option<u32>,
+        running: &[RunningContainer],
+    ) -> Containers {
+        let survivor = |container: &RunningContainer| {
+            let token = TokenHash(container.token_sha256);
+            Entry { guest: Guest::Running, row: Row::Expected, ..Entry::new(container.id, token, None) }
+        };
+        let by_id = running.iter().map(|container| (IdHash::of(container.id), survivor(container))).collect();
+        Containers { hypervisor, server, max, by_id, due: Vec::new(), paused: Vec::new() }
+    }
+
+    /// The id that the rows of this server have, if it has any.
+    pub fn server(&self) -> Option<ServerId> {
+        self.server
+    }
+
+    /// Whether orders have an enrollment token.
+    pub fn wants_enrollment(&self) -> bool {
+        self.hypervisor.as_ref().is_some_and(|hypervisor| hypervisor.wants_enrollment())
     }
 
     /// The number of containers that may still be created; `None`: there is no maximum.
@@ -77,240 +131,235 @@ impl Containers {
     ) -> Result<Work, Failure> {
         self.check_room()?;
         let Some(hypervisor) = &self.hypervisor else { return Err(Failure::NoHypervisor) };
-        let entry = Entry { token, client: client.clone(), state: State::Creating };
-        self.by_id.insert(IdHash::of(order.id), entry);
+        self.by_id.insert(IdHash::of(order.id), Entry::new(order.id, token, Some(client.clone())));
         Ok(Work::Container(hypervisor.create(order, client)))
     }
 
-    /// Returns the work that destroys the container with these credentials, for `client`.
-    pub fn destroy(
-        &mut self,
-        credentials: &ContainerCredentials,
-        client: ClientKey,
-    ) -> Result<Work, Failure> {
-        let Some(hypervisor) = &self.hypervisor else { return Err(Failure::InvalidCredentials) };
-        let token = token::hash(&credentials.token);
-        let found = find(&mut self.by_id, credentials.id, &token, is_equal);
-        let entry = found.ok_or(Failure::InvalidCredentials)?;
-        match entry.state {
-            State::Running => {
-                entry.state = State::Destroying;
-                Ok(Work::Container(hypervisor.destroy(credentials.id, client)))
+    /// Notes that the row of a container is being added; returns the server that it names.
+    pub fn begin_row(&mut self, id: ContainerId) -> Option<ServerId> {
+        let server = self.server?;
+        self.get(id)?.row = Row::Adding;
+        Some(server)
+    }
+
+    /// Notes that the row of a container was added. Fails if the container has ended meanwhile.
+    pub fn row_added(&mut self, id: ContainerId) -> Result<(), Failure> {
+        let entry = self.get(id).ok_or(Failure::Internal)?;
+        entry.row = Row::Present;
+        match entry.has_ended {
+            false => Ok(()),
+            true => {
+                self.undo(id);
+                Err(Failure::Internal)
             }
-            State::Creating | State::Destroying | State::Undoing => Err(Failure::Busy),
         }
     }
 
-    /// Returns the work that destroys a container whose client did not get it, unless that is being done.
-    pub fn undo(&mut self, id: ContainerId) -> Option<Work> {
-        let entry = self.by_id.get_mut(&IdHash::of(id))?;
-        if !matches!(entry.state, State::Running | State::Undoing) {
-            return None;
+    /// Begins to end the container with these credentials; returns the first work, or `None` if it has ended by itself.
+    pub fn destroy(&mut self, credentials: &ContainerCredentials) -> Result<Option<Work>, Failure> {
+        let (token, server) = (token::hash(&credentials.token), self.server);
+        let found = find(&mut self.by_id, credentials.id, &token, is_equal);
+        found.ok_or(Failure::InvalidCredentials)?.begin_end(server)
+    }
+
+    /// Notes that the row of a container was removed for a client; returns the work that destroys its guest.
+    pub fn row_removed(&mut self, id: ContainerId, client: ClientKey) -> Option<Work> {
+        let hypervisor = Arc::clone(self.hypervisor.as_ref()?);
+        let entry = self.get(id)?;
+        (entry.row, entry.guest) = (Row::None, Guest::Destroying);
+        Some(Work::Container(hypervisor.destroy(id, Some(client))))
+    }
+
+    /// Has the server end a container whose client does not get it; returns whether this is new.
+    pub fn undo(&mut self, id: ContainerId) -> bool {
+        let is_new = self.get(id).is_some_and(|entry| entry.end == End::Nobody);
+        if is_new {
+            self.end(id);
         }
-        entry.state = State::Undoing;
-        Some(Work::Container(self.hypervisor.as_ref()?.destroy(id, entry.client.clone())))
+        is_new
     }
 
-    /// Whether the container is to be destroyed because its client did not get it.
-    pub fn is_undone(&self, id: ContainerId) -> bool {
-        self.by_id.get(&IdHash::of(id)).is_some_and(|entry| entry.state == State::Undoing)
+    /// Notes that a container has ended by itself.
+    pub fn ended(&mut self, id: ContainerId) -> EndNews {
+        match self.get(id) {
+            Some(entry) if entry.guest == Guest::Creating => EndNews::TooEarly,
+            Some(entry) if !entry.has_ended => {
+                entry.has_ended = true;
+                let client = entry.client.clone();
+                // A request that adds its row finds it out.
+                if entry.row != Row::Adding {
+                    self.undo(id);
+                }
+                EndNews::Ended(client)
+            }
+            _ => EndNews::Old,
+        }
     }
 
-    /// Notes what has happened to a container.
+    /// Whether a container has ended by itself.
+    pub fn has_ended(&self, id: ContainerId) -> bool {
+        self.by_id.get(&IdHash::of(id)).is_some_and(|entry| entry.has_ended)
+    }
+
+    /// Takes the containers that were reported to have ended by themselves, with the reasons.
+    pub fn take_ends(&self) -> BTreeMap<ContainerId, String> {
+        self.hypervisor.as_ref().map_or_else(BTreeMap::new, |hypervisor| hypervisor.take_ends())
+    }
+
+    /// Takes such a report again later.
+    pub fn keep_end(&self, id: ContainerId, reason: String) {
+        if let Some(hypervisor) = &self.hypervisor {
+            hypervisor.keep_end(id, reason);
+        }
+    }
+
+    /// Notes what the hypervisor reports.
     pub fn apply(&mut self, report: &ContainerReport) {
+        let id = report.id;
         match &report.change {
             ContainerChange::ShellOpened => {}
             ContainerChange::Created(Ok(_)) => {
-                if let Some(entry) = self.by_id.get_mut(&IdHash::of(report.id)) {
-                    entry.state = State::Running;
+                if let Some(entry) = self.get(id) {
+                    entry.guest = Guest::Running;
                 }
             }
-            ContainerChange::Destroyed(Err(_)) => self.end_destroying(report.id),
-            ContainerChange::Created(Err(_)) | ContainerChange::Destroyed(Ok(())) => {
-                self.by_id.remove(&IdHash::of(report.id));
+            ContainerChange::Created(Err(_)) => drop(self.by_id.remove(&IdHash::of(id))),
+            ContainerChange::Destroyed(Err(_)) => self.settle(id, Step::Destroy, Outcome::NotDone),
+            ContainerChange::Destroyed(Ok(())) => self.settle(id, Step::Destroy, Outcome::Done),
+        }
+    }
+
+    /// Notes the outcome of a step whose request fails, or that belongs to no request.
+    pub fn settle(&mut self, id: ContainerId, step: Step, outcome: Outcome) {
+        let Some(entry) = self.get(id) else { return };
+        match (step, outcome) {
+            (Step::Create, _) => drop(self.by_id.remove(&IdHash::of(id))),
+            (Step::AddRow, outcome) => {
+                entry.row = if outcome == Outcome::NotDone { Row::None } else { Row::Present };
+                self.end(id);
+            }
+            (Step::RemoveRow, Outcome::Done) => {
+                entry.row = Row::None;
+                self.end(id);
+            }
+            // The client gets an error and may try again.
+            (Step::RemoveRow, Outcome::NotDone) if entry.end == End::Client && !entry.has_ended => {
+                (entry.row, entry.end) = (Row::Present, End::Nobody);
+            }
+            (Step::RemoveRow, outcome) => {
+                entry.row = Row::Present;
+                let is_new = entry.end == End::Client;
+                entry.end = End::Server;
+                if is_new && outcome == Outcome::Unknown { self.due.push(id) } else { self.paused.push(id) }
+            }
+            (Step::Destroy, Outcome::Done) => {
+                entry.guest = Guest::Gone;
+                self.end(id);
+            }
+            (Step::Destroy, _) => {
+                entry.guest = Guest::Running;
+                // Its client may try again; if it does not, the server does.
+                if entry.end == End::Client {
+                    entry.end = End::Nobody;
+                }
+                self.paused.push(id);
             }
         }
     }
 
-    /// Notes that the work to create or destroy a container never ran.
-    pub fn never_ran(&mut self, id: ContainerId) {
-        self.end_destroying(id);
-        let entry = self.by_id.get(&IdHash::of(id));
-        if entry.is_some_and(|entry| entry.state == State::Creating) {
+    /// Notes that a request has ended while its step runs: the client has left, or its time is over.
+    pub fn abandon(&mut self, id: ContainerId, step: Step) {
+        let Some(entry) = self.get(id) else { return };
+        match step {
+            // Its result is still to come.
+            Step::Create | Step::Destroy => {}
+            // The guest need not wait for the result.
+            Step::AddRow => self.end(id),
+            // It may be removed twice.
+            Step::RemoveRow => {
+                entry.row = Row::Present;
+                self.end(id);
+            }
+        }
+    }
+
+    /// Whether [`Containers::take_due`] has anything.
+    pub fn has_due(&self) -> bool {
+        !(self.due.is_empty() && self.paused.is_empty())
+    }
+
+    /// Takes the containers whose next step is due, and those whose next step is due after a pause.
+    pub fn take_due(&mut self) -> (Vec<ContainerId>, Vec<ContainerId>) {
+        (std::mem::take(&mut self.due), std::mem::take(&mut self.paused))
+    }
+
+    /// The next step to the end of a container that the server ends, and its work. `None`: there is nothing to do now.
+    pub fn next_step(&mut self, id: ContainerId) -> Option<(Step, Work)> {
+        let (server, hypervisor) = (self.server, self.hypervisor.clone());
+        let entry = self.get(id)?;
+        // Its row is removed, but the hypervisor has failed.
+        if (entry.end, entry.guest, entry.row) == (End::Nobody, Guest::Running, Row::None) {
+            entry.end = End::Server;
+        }
+        match (entry.end, entry.guest, entry.row) {
+            (End::Nobody | End::Client, ..) | (.., Row::Removing) => None,
+            (End::Server, _, Row::Present | Row::Expected) => {
+                entry.row = Row::Removing;
+                Some((Step::RemoveRow, remove_row(server?, id)))
+            }
+            (End::Server, Guest::Running, Row::None | Row::Adding) => {
+                entry.guest = Guest::Destroying;
+                Some((Step::Destroy, Work::Container(hypervisor?.destroy(id, entry.client.clone()))))
+            }
+            (End::Server, Guest::Gone, Row::None) => {
+                self.by_id.remove(&IdHash::of(id));
+                None
+            }
+            (End::Server, ..) => None,
+        }
+    }
+
+    /// Compares with the rows of this server in the store, which are all if `is_all`. Returns those without a container.
+    /// A container from before a restart that has no row is ended: its client has never got it.
+    pub fn reconcile(&mut self, names: Vec<VmName>, is_all: bool) -> Vec<VmName> {
+        let known: HashSet<&str> = names.iter().map(VmName::as_str).collect();
+        let mut rowless = Vec::new();
+        for entry in self.by_id.values_mut().filter(|entry| entry.row == Row::Expected) {
+            match known.contains(entry.id.to_string().as_str()) {
+                true => entry.row = Row::Present,
+                false if is_all => {
+                    entry.row = Row::None;
+                    rowless.push(entry.id);
+                }
+                false => {}
+            }
+        }
+        for id in rowless {
+            log::warn!("the container {id} is not in the registry: destroying it");
+            self.end(id);
+        }
+        let has_container = |name: &VmName| {
+            ContainerId::parse(name.as_str()).is_some_and(|id| self.by_id.contains_key(&IdHash::of(id)))
+        };
+        names.into_iter().filter(|name| !has_container(name)).collect()
+    }
+
+    /// Has the server end a container, or go on with that; forgets it if it has neither guest nor row.
+    fn end(&mut self, id: ContainerId) {
+        let Some(entry) = self.get(id) else { return };
+        if (entry.guest, entry.row) == (Guest::Gone, Row::None) {
             self.by_id.remove(&IdHash::of(id));
+            return;
         }
+        entry.end = End::Server;
+        self.due.push(id);
     }
 
-    /// The container still exists, and its client may try again.
-    fn end_destroying(&mut self, id: ContainerId) {
-        if let Some(entry) = self.by_id.get_mut(&IdHash::of(id))
-            && entry.state == State::Destroying
-        {
-            entry.state = State::Running;
-        }
+    fn get(&mut self, id: ContainerId) -> Option<&mut Entry> {
+        self.by_id.get_mut(&IdHash::of(id))
     }
 }
-
-impl IdHash {
-    fn of(id: ContainerId) -> IdHash {
-        IdHash(Sha256::digest(id.0).into())
-    }
-}
-
-/// The container `id`, if `token` is its token. Does the same, and calls `is_equal` once, whether or not it exists.
-fn find<'a>(
-    by_id: &'a mut BTreeMap<IdHash, Entry>,
-    id: ContainerId,
-    token: &TokenHash,
-    is_equal: impl FnOnce(&TokenHash, &TokenHash) -> bool,
-) -> Option<&'a mut Entry> {
-    let entry = by_id.get_mut(&IdHash::of(id));
-    let stored = entry.as_ref().map_or(NO_TOKEN, |entry| entry.token);
-    let is_equal = is_equal(&stored, token);
-    entry.filter(|_| is_equal)
-}
-
-/// Compares in a time that does not depend on the hashes.
-fn is_equal(one: &TokenHash, other: &TokenHash) -> bool {
-    one.0.ct_eq(&other.0).into()
-}
-
-/// Stands in for the token of a container that does not exist. No known text has this hash.
-const NO_TOKEN: TokenHash = TokenHash([0; 32]);
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::embed::{ClientFactory, Hypervisor, Responder, TestHypervisor};
-    use crate::ids::ConnId;
-    use crate::model::{Container, HypervisorError, Peer, Principal, Secret, VmShape};
-
-    fn client() -> ClientKey {
-        let conn = ConnId { index: 1, generation: 1 };
-        ClientFactory::default().key(conn, Peer::Tcp(Ipv4Addr::LOCALHOST.into(), 1), Principal::Anonymous)
-    }
-
-    fn order(id: ContainerId) -> ContainerOrder {
-        let (user_name, password) = ("user_00000".into(), Secret::new("password"));
-        ContainerOrder { id, user_name, password, token_sha256: [0; 32] }
-    }
-
-    fn report(id: ContainerId, change: ContainerChange) -> ContainerReport {
-        ContainerReport { id, client: client(), change }
-    }
-
-    fn created() -> ContainerChange {
-        let listen_port = 1.try_into().expect("not zero");
-        let shape = VmShape { ram_mib: 128, cpus: 1 };
-        ContainerChange::Created(Ok(Container {
-            listen_port,
-            iso_sha256: [0; 32],
-            shape,
-            disk_sizes_gib: Vec::new(),
-        }))
-    }
-
-    fn credentials(id: ContainerId, token: &str) -> ContainerCredentials {
-        ContainerCredentials { id, token: Secret::new(token) }
-    }
-
-    const FIRST: ContainerId = ContainerId([1; 16]);
-    const SECOND: ContainerId = ContainerId([2; 16]);
-
-    /// Containers with `FIRST`, which runs and has the token `right`.
-    fn containers(max: Option<u32>) -> Containers {
-        let hypervisor = Arc::new(HypervisorHandle::new(Box::new(TestHypervisor::default())));
-        let mut containers = Containers::new(Some(hypervisor), max);
-        containers.create(order(FIRST), token::hash(&Secret::new("right")), client()).expect("there is room");
-        containers.apply(&report(FIRST, created()));
-        containers
-    }
-
-    #[test]
-    fn a_wrong_id_and_a_wrong_token_take_the_same_path() {
-        let mut containers = containers(None);
-        for (id, token, is_found) in [
-            (FIRST, "right", true),
-            (FIRST, "wrong", false),
-            (SECOND, "right", false),
-            (SECOND, "wrong", false),
-        ] {
-            let mut compared = Vec::new();
-            let found = find(&mut containers.by_id, id, &token::hash(&Secret::new(token)), |one, other| {
-                compared.push((*one, *other));
-                is_equal(one, other)
-            });
-            assert_eq!(found.is_some(), is_found, "{id} {token}");
-            let stored = if id == FIRST { token::hash(&Secret::new("right")) } else { NO_TOKEN };
-            assert_eq!(
-                compared,
-                [(stored, token::hash(&Secret::new(token)))],
-                "one comparison: {id} {token}"
-            );
-        }
-        // Even a hash equal to the stand-in finds nothing.
-        assert!(find(&mut containers.by_id, SECOND, &NO_TOKEN, is_equal).is_none());
-    }
-
-    #[test]
-    fn a_container_counts_from_its_reservation_to_its_end() {
-        let mut containers = containers(Some(2));
-        let token = token::hash(&Secret::new("token"));
-        assert_eq!(containers.available(), Some(1));
-        containers.create(order(SECOND), token, client()).expect("there is room");
-        assert_eq!(containers.available(), Some(0));
-        let third = containers.create(order(ContainerId([3; 16])), token, client());
-        assert_eq!(third.err(), Some(Failure::ContainerLimitReached));
-        containers.apply(&report(SECOND, ContainerChange::Created(Err("no memory".into()))));
-        assert_eq!(containers.available(), Some(1));
-        containers.create(order(SECOND), token, client()).expect("there is room");
-        containers.never_ran(SECOND);
-        assert_eq!(containers.available(), Some(1), "its creation never ran");
-        containers.destroy(&credentials(FIRST, "right"), client()).expect("it exists");
-        assert_eq!(containers.destroy(&credentials(FIRST, "right"), client()).err(), Some(Failure::Busy));
-        containers.never_ran(FIRST);
-        assert_eq!(containers.available(), Some(1), "its destruction never ran");
-        containers.destroy(&credentials(FIRST, "right"), client()).expect("it can be tried again");
-        containers.apply(&report(FIRST, ContainerChange::Destroyed(Err("it hangs".into()))));
-        containers.destroy(&credentials(FIRST, "right"), client()).expect("it can be tried again");
-        containers.apply(&report(FIRST, ContainerChange::Destroyed(Ok(()))));
-        assert_eq!(containers.available(), Some(2));
-    }
-
-    #[test]
-    fn a_container_that_is_undone_stays_so_until_it_is_destroyed() {
-        let mut containers = containers(Some(1));
-        assert!(containers.undo(SECOND).is_none());
-        assert!(containers.undo(FIRST).is_some() && containers.is_undone(FIRST));
-        containers.never_ran(FIRST);
-        containers.apply(&report(FIRST, ContainerChange::Destroyed(Err("it hangs".into()))));
-        assert!(containers.is_undone(FIRST));
-        assert!(containers.undo(FIRST).is_some(), "it is tried again");
-        containers.apply(&report(FIRST, ContainerChange::Destroyed(Ok(()))));
-        assert_eq!(containers.available(), Some(1));
-    }
-
-    #[test]
-    fn a_call_that_was_made_before_a_stop_does_not_begin() {
-        struct Untouched;
-        impl Hypervisor for Untouched {
-            fn create(&self, _: ContainerOrder, _: Responder<Result<Container, HypervisorError>>) {
-                panic!("it is stopped");
-            }
-            fn destroy(&self, _: ContainerId, _: Responder<Result<(), HypervisorError>>) {
-                panic!("it is stopped");
-            }
-            fn stop(&self, _: Duration) {}
-        }
-        let hypervisor = Arc::new(HypervisorHandle::new(Box::new(Untouched)));
-        let call = hypervisor.create(order(FIRST), client());
-        hypervisor.stop(Duration::from_secs(1));
-        let (sender, reports) = std::sync::mpsc::channel();
-        assert_eq!(call.run(move |report| sender.send(report.change).expect("the test listens")), None);
-        let change = reports.recv().expect("a report");
-        assert_eq!(change.error(), Some("the hypervisor: the server stops"));
-    }
-}
+#[path = "containers_tests.rs"]
+mod tests;

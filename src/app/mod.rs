@@ -6,6 +6,7 @@
 pub mod access;
 pub mod audit;
 pub mod commands;
+mod container_entry;
 pub mod containers;
 mod errors;
 mod expiring;
@@ -88,7 +89,12 @@ impl App {
             clock_lead: Duration::ZERO,
             points: PointCounters::default(),
             audit: Audit::new(Arc::clone(&embedding.handlers.commands)),
-            containers: Containers::new(embedding.hypervisor.clone(), embedding.containers_max),
+            containers: Containers::new(
+                embedding.hypervisor.clone(),
+                embedding.server,
+                embedding.containers_max,
+                &embedding.running,
+            ),
             embedding,
         }
     }
@@ -264,8 +270,8 @@ impl App {
                 self.key_limit_failure(put.count, index)
             }
             (Err(error), stage) => {
-                if let Some(container) = stage.info().container() {
-                    self.containers.never_ran(container);
+                if let Some((container, step)) = stage.info().container() {
+                    self.container_failed(container, step, &error);
                 }
                 self.failure(error, now)
             }

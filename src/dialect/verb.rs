@@ -155,6 +155,7 @@ fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
         Failure::Busy
         | Failure::RequestMemoryFull
         | Failure::StoreUnavailable
+        | Failure::VmLimitReached
         | Failure::NoHypervisor
         | Failure::ContainerLimitReached => {
             return (verbs::UNAVAILABLE, Some(failure.message()));

@@ -22,10 +22,11 @@ impl<J: Jobs> Dispatcher<J> {
             return self.timers.arm(in_flight.deadline, Timer::Job(key));
         }
         let Some(in_flight) = self.take(key, client) else { return };
-        let failure = match in_flight.state.abandon() {
+        let abandoned = in_flight.state.abandon();
+        self.abandoned(key, &in_flight.owner, abandoned);
+        let failure = match abandoned {
             Abandoned::Queued => {
                 self.counters.jobs_refused += 1;
-                self.never_ran(&in_flight.owner);
                 Failure::Busy
             }
             Abandoned::Running(run) => {
@@ -47,7 +48,7 @@ impl<J: Jobs> Dispatcher<J> {
                 self.answer(key.request_key.seq, command, Answer::Failed(failure), client);
             }
             Owner::Gate => self.settle_admission(client.conn, false),
-            Owner::Undo(_) => {}
+            Owner::Internal(_) => {}
             Owner::Session => client.session.decoded(key.request_key.seq, Err(failure.into())),
         }
     }
@@ -68,7 +69,7 @@ impl<J: Jobs> Dispatcher<J> {
             self.record_runtime_error(conn, HANDLER_THREAD, error, now.unix);
         }
         let owner = self.release(key).map(|in_flight| in_flight.owner);
-        self.settle_container(result, owner, now);
+        self.settle_container(key, result, owner, now);
     }
 
     /// Counts, logs and reports an error on `thread`, for a request of `conn`. Requests may cause many: most are not

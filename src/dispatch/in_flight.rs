@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::commands::Stage;
+use crate::app::containers::Step;
 use crate::clock::Instant;
 #[cfg(doc)]
 use crate::ids::ConnId;
-use crate::ids::{ContainerId, RequestKey};
+use crate::ids::{ContainerId, RequestKey, ServerId};
 use crate::limits;
 use crate::model::CommandName;
 use crate::work::Lane;
@@ -22,6 +23,8 @@ pub(crate) struct Origin {
     pub(crate) store_time: Duration,
     /// The time that the rate limiter delayed the login.
     pub(crate) login_delay: Duration,
+    /// When the request must be done, if its earlier jobs have set it.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// The receiver of a job's result.
@@ -32,8 +35,19 @@ pub(crate) enum Owner {
     Session,
     /// The gate, which admits the connection or not.
     Gate,
-    /// None: the job destroys a container whose client did not get it. It belongs to [`ConnId::INTERNAL`].
-    Undo(ContainerId),
+    /// The dispatcher itself. The job belongs to [`ConnId::INTERNAL`].
+    Internal(InternalJob),
+}
+
+/// A job that belongs to no request.
+#[derive(Clone, Copy)]
+pub(crate) enum InternalJob {
+    /// A step to the end of a container.
+    Step(ContainerId, Step),
+    /// Reads the rows of the server's containers.
+    ReadRows(ServerId),
+    /// Removes those without a container; some may be left unless `is_all`.
+    RemoveRows { is_all: bool },
 }
 
 /// A request that waits for a job.
@@ -45,6 +59,8 @@ pub(crate) struct InFlight {
     pub(crate) state: Arc<JobState>,
     pub(crate) submitted: Instant,
     pub(crate) deadline: Instant,
+    /// When the request must be done: a container with its row is created in the time for its creation.
+    pub(crate) request_deadline: Option<Instant>,
     /// The time that the request's earlier jobs waited for the store.
     pub(crate) store_time: Duration,
     /// The weight of the job and of the stage that waits for it, in points.
@@ -71,6 +87,7 @@ impl Origin {
             priority: Priority::Normal,
             store_time: Duration::ZERO,
             login_delay: Duration::ZERO,
+            deadline: None,
         }
     }
 }
@@ -94,7 +111,7 @@ impl Owner {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Owner::App { stage, .. } => stage.info().weight(),
-            Owner::Session | Owner::Gate | Owner::Undo(_) => 0,
+            Owner::Session | Owner::Gate | Owner::Internal(_) => 0,
         }
     }
 }

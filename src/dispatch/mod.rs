@@ -33,7 +33,7 @@ use crate::log_limiter::LogRateLimiter;
 use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongMessage, Request, ServerStatus};
 use crate::session::Session;
 use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
-use crate::worker::{Abandoned, Completion, JobKey, Jobs, Priority};
+use crate::worker::{Completion, JobKey, Jobs, Priority};
 use counters::Counters;
 use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingLogin};
@@ -62,6 +62,8 @@ pub(crate) struct Dispatcher<J> {
     events: EventOutbox,
     /// New containers whose answers may be unsent, by connection.
     unsent: BTreeSet<(ConnId, ContainerId)>,
+    /// The containers whose rows are being added by jobs that were abandoned while they ran.
+    adding: BTreeMap<JobKey, ContainerId>,
     /// The weight of all jobs in flight, in points.
     weight: usize,
     next_job: u64,
@@ -144,12 +146,16 @@ impl<J: Jobs> Dispatcher<J> {
         delayed_bytes_max: usize,
         started: Instant,
     ) -> Dispatcher<J> {
+        let mut timers = Timers::default();
+        if app.containers().server().is_some() {
+            timers.arm(Instant::ORIGIN, Timer::Reconcile);
+        }
         Dispatcher {
             counters: Counters::new(app.customs()),
             events: EventOutbox::new(Arc::clone(app.events())),
             app,
             jobs,
-            timers: Timers::default(),
+            timers,
             date: HttpDate::new(UnixSeconds::default()),
             in_flight: BTreeMap::new(),
             checks: PasswordChecks::default(),
@@ -157,6 +163,7 @@ impl<J: Jobs> Dispatcher<J> {
             delayed: Delayed::default(),
             outbox: Vec::new(),
             unsent: BTreeSet::new(),
+            adding: BTreeMap::new(),
             weight: 0,
             next_job: 0,
             in_flight_max: requests_max,
@@ -233,7 +240,8 @@ impl<J: Jobs> Dispatcher<J> {
         if matches!(&completion.result, Ok(WorkResult::Container(report)) if !report.change.is_final()) {
             return self.settle(completion, client.now);
         }
-        let Some(InFlight { lane, owner, submitted, mut store_time, .. }) = self.take(completion.key, client)
+        let Some(InFlight { lane, owner, submitted, request_deadline, mut store_time, .. }) =
+            self.take(completion.key, client)
         else {
             return self.settle(completion, client.now);
         };
@@ -257,7 +265,7 @@ impl<J: Jobs> Dispatcher<J> {
                 }
                 return self.settle_admission(client.conn, is_admitted);
             }
-            Owner::Undo(_) => return,
+            Owner::Internal(_) => return,
             Owner::Session => {
                 let decoded = match result {
                     Ok(WorkResult::Decoded(decoded)) => decoded,
@@ -268,7 +276,7 @@ impl<J: Jobs> Dispatcher<J> {
             }
         };
         self.error_detail = error_detail(&result);
-        let origin = Origin { store_time, ..Origin::new(request_key) };
+        let origin = Origin { store_time, deadline: request_deadline, ..Origin::new(request_key) };
         let context = RequestContext { command, origin };
         if let Some(failed) = self.app.record_login(client.conn, &stage, &result, client.now.instant) {
             self.withdraw_over_limit(failed, client.now.instant);
@@ -283,9 +291,9 @@ impl<J: Jobs> Dispatcher<J> {
         let all = key(0)..=key(u64::MAX);
         while let Some((request_key, in_flight)) = self.in_flight.range(all.clone()).next() {
             let abandoned = in_flight.state.abandon();
-            let in_flight = self.release(JobKey { request_key: *request_key, job: in_flight.job });
-            if let (Abandoned::Queued, Some(in_flight)) = (abandoned, in_flight) {
-                self.never_ran(&in_flight.owner);
+            let key = JobKey { request_key: *request_key, job: in_flight.job };
+            if let Some(in_flight) = self.release(key) {
+                self.abandoned(key, &in_flight.owner, abandoned);
             }
         }
         while let Some((request_key, _)) = self.delayed_logins.range(all.clone()).next() {

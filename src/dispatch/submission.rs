@@ -6,6 +6,7 @@ use super::in_flight::{InFlight, Origin, Owner, PageWait, time_left};
 use super::timers::Timer;
 use super::{Client, Dispatcher, RequestContext};
 use crate::app::commands::Stage;
+use crate::app::containers::Outcome;
 use crate::clock::Instant;
 use crate::ids::ConnId;
 use crate::limits;
@@ -27,8 +28,8 @@ impl<J: Jobs> Dispatcher<J> {
         let container = stage.info().container();
         if self.submit(origin, work, Owner::App { command, stage }, client).is_err() {
             self.counters.jobs_refused += 1;
-            if let Some(id) = container {
-                self.app.containers_mut().never_ran(id);
+            if let Some((id, step)) = container {
+                self.app.containers_mut().settle(id, step, Outcome::NotDone);
             }
             self.answer(seq, command, Answer::Failed(Failure::Busy), client);
         }
@@ -57,7 +58,7 @@ impl<J: Jobs> Dispatcher<J> {
         owner: Owner,
         submitted: Instant,
     ) -> Result<usize, QueueFull> {
-        let Origin { request_key, priority, store_time, login_delay } = origin;
+        let Origin { request_key, priority, store_time, login_delay, deadline: request_deadline } = origin;
         let lane = work.lane();
         let deadline = submitted
             + match &work {
@@ -65,6 +66,9 @@ impl<J: Jobs> Dispatcher<J> {
                 Work::Container(call) => call.deadline(),
                 _ => time_left(lane, store_time, login_delay),
             };
+        let deadline = request_deadline.map_or(deadline, |of_request| of_request.min(deadline));
+        let is_container = matches!(work, Work::Container(_));
+        let request_deadline = if is_container { Some(deadline) } else { request_deadline };
         let state = Arc::new(JobState::default());
         let key = JobKey { request_key, job: self.next_job };
         self.next_job += 1;
@@ -87,7 +91,18 @@ impl<J: Jobs> Dispatcher<J> {
         let weight = weight + owner.weight();
         self.weight += weight;
         let job = key.job;
-        let in_flight = InFlight { job, lane, owner, state, submitted, deadline, store_time, weight, page };
+        let in_flight = InFlight {
+            job,
+            lane,
+            owner,
+            state,
+            submitted,
+            deadline,
+            request_deadline,
+            store_time,
+            weight,
+            page,
+        };
         self.in_flight.insert(request_key, in_flight);
         Ok(weight)
     }

@@ -15,8 +15,10 @@ pub(crate) enum Timer {
     Connection(ConnId),
     /// A job has reached its deadline.
     Job(JobKey),
-    /// Destroy a container whose client did not get it.
-    Undo(ContainerId),
+    /// Go on with the end of a container.
+    Container(ContainerId),
+    /// Compare the containers with the registry.
+    Reconcile,
     /// A delayed login may be tried.
     Login(LoginRetry),
     /// Log the failed logins.

@@ -23,7 +23,8 @@ use crate::model::{CommandName, CustomCommands};
 /// `Connection` comes first and `ClientClosed` last for each client; `ClientClosed` follows each `Client` exactly once,
 /// however the connection ends. `CreatedEndpointShell` precedes `CreatedContainer` of the same container,
 /// `DestroyedContainer` follows it. A handler that ends after its client has left still causes a `RuntimeError`, and a
-/// container that is created then is destroyed: `CreatedContainer` and `DestroyedContainer` follow `ClientClosed`.
+/// container that is created then is destroyed: `CreatedContainer` and `DestroyedContainer` follow `ClientClosed`. So does
+/// `DestroyedContainer` of a container that outlives its client's connection.
 ///
 /// A callback that is too slow loses events: those that find the queue full. The counter `events_lost` counts them.
 #[derive(Clone, Debug)]
@@ -81,11 +82,11 @@ pub enum Event {
         /// Its uuid.
         container: Box<str>,
     },
-    /// A container was destroyed.
+    /// A container was destroyed, or has ended by itself.
     DestroyedContainer {
-        /// The client that asked for it; for a container that was destroyed because its client did not get it, that
-        /// client.
-        client: Client,
+        /// The client that asked for its end; if none did, the client that has created it. `None`: the server does not
+        /// know that client, because the container has survived a restart.
+        client: Option<Client>,
         /// Its uuid.
         container: Box<str>,
     },
@@ -197,9 +198,8 @@ impl Event {
             | Event::MalformedRequest { client, .. }
             | Event::UnknownVerb { client }
             | Event::CreatedContainer { client, .. }
-            | Event::CreatedEndpointShell { client, .. }
-            | Event::DestroyedContainer { client, .. } => Some(client),
-            Event::RuntimeError { client, .. } => client.as_ref(),
+            | Event::CreatedEndpointShell { client, .. } => Some(client),
+            Event::DestroyedContainer { client, .. } | Event::RuntimeError { client, .. } => client.as_ref(),
         }
     }
 }
@@ -304,7 +304,7 @@ impl QueuedEvent {
                 Event::CreatedEndpointShell { client: client?, container }
             }
             (EventKind::DestroyedContainer, EventDetail::Text(container)) => {
-                Event::DestroyedContainer { client: client?, container }
+                Event::DestroyedContainer { client, container }
             }
             (EventKind::RuntimeError, EventDetail::Error { thread, error }) => {
                 Event::RuntimeError { thread, error, client }

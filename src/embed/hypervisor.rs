@@ -20,7 +20,7 @@ use crate::model::{Container, HypervisorError, Secret};
 pub trait Hypervisor: Send + Sync {
     /// Begins a run of the server: called once before any other call, and once again at each restart, after
     /// [`Hypervisor::stop`]. Returns the containers that already run; an error ends the server. Containers that end by
-    /// themselves are reported through `ends`.
+    /// themselves are reported through `ends`. The server does not start before it returns.
     fn start(&self, ends: EndReporter) -> Result<Vec<RunningContainer>, HypervisorError> {
         drop(ends);
         Ok(Vec::new())
@@ -30,6 +30,11 @@ pub trait Hypervisor: Send + Sync {
     /// otherwise. After it the client gets `outcome unknown`, and the container is destroyed when it is created.
     fn create_time_max(&self) -> Duration {
         limits::CREATE_DEADLINE
+    }
+
+    /// Whether the orders have an [`enrollment`](ContainerOrder::enrollment) token. Not, unless the hypervisor says so.
+    fn wants_enrollment(&self) -> bool {
+        false
     }
 
     /// Creates a container, and answers with it when its client can log in. After an error there is no such container.
@@ -44,6 +49,12 @@ pub trait Hypervisor: Send + Sync {
     /// and once at each restart, on a thread of its own; the server waits no longer than `time_max`. No call begins
     /// after this, except those of a server that was restarted; one that has not returned by then may still run.
     fn stop(&self, time_max: Duration);
+
+    /// The containers that [`Hypervisor::stop`] has left running, for the next [`Hypervisor::start`]; none, unless the
+    /// hypervisor says otherwise. Called after it, on the same thread. The VMs of all others leave the registry.
+    fn survivors(&self) -> Vec<ContainerId> {
+        Vec::new()
+    }
 }
 
 /// A program that keeps its hypervisor gives the server an `Arc` of it.
@@ -56,6 +67,10 @@ impl<H: Hypervisor + ?Sized> Hypervisor for Arc<H> {
         (**self).create_time_max()
     }
 
+    fn wants_enrollment(&self) -> bool {
+        (**self).wants_enrollment()
+    }
+
     fn create(&self, order: ContainerOrder, responder: Responder<Result<Container, HypervisorError>>) {
         (**self).create(order, responder);
     }
@@ -66,6 +81,10 @@ impl<H: Hypervisor + ?Sized> Hypervisor for Arc<H> {
 
     fn stop(&self, time_max: Duration) {
         (**self).stop(time_max);
+    }
+
+    fn survivors(&self) -> Vec<ContainerId> {
+        (**self).survivors()
     }
 }
 
@@ -81,12 +100,15 @@ pub struct ContainerOrder {
     pub password: Secret,
     /// The SHA-256 of the token with which the client may destroy it.
     pub token_sha256: [u8; 32],
+    /// With this token a client authenticates as the VM of the container, as long as that lives. Set if
+    /// [`Hypervisor::wants_enrollment`].
+    pub enrollment: Option<Secret>,
 }
 
 /// A container that runs when a server starts: it has survived the run before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RunningContainer {
-    /// Its id.
+    /// Its id. The server destroys it if its VM is not in the registry: its client has never got it.
     pub id: ContainerId,
     /// The hash from its order.
     pub token_sha256: [u8; 32],

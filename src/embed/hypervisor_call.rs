@@ -1,11 +1,13 @@
 //! Calls of a hypervisor, as work for a thread, and their results.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::client::ClientKey;
-use super::hypervisor::{ContainerOrder, Hypervisor};
+use super::container_ends::ContainerEnds;
+use super::hypervisor::{ContainerOrder, EndReporter, Hypervisor, RunningContainer};
 use super::responder::{HandlerFailure, Responder};
 use crate::clock::{Clock, SystemClock};
 use crate::ids::ContainerId;
@@ -17,6 +19,7 @@ pub struct HypervisorHandle {
     hypervisor: Box<dyn Hypervisor>,
     calls: Mutex<Calls>,
     returned: Condvar,
+    ends: Arc<ContainerEnds>,
 }
 
 #[derive(Default)]
@@ -25,6 +28,8 @@ struct Calls {
     stops: u32,
     /// Calls that have not returned.
     running: usize,
+    /// The hypervisor was started, and not stopped since.
+    is_started: bool,
 }
 
 /// A call, as work for a thread.
@@ -32,7 +37,7 @@ struct Calls {
 pub struct HypervisorCall {
     handle: Arc<HypervisorHandle>,
     stops: u32,
-    client: ClientKey,
+    client: Option<ClientKey>,
     operation: Operation,
 }
 
@@ -47,8 +52,8 @@ enum Operation {
 pub struct ContainerReport {
     /// The container.
     pub id: ContainerId,
-    /// The client that asked for the operation.
-    pub client: ClientKey,
+    /// The client that asked for the operation; `None` if it is not known, because the container has survived a restart.
+    pub client: Option<ClientKey>,
     /// What has happened.
     pub change: ContainerChange,
 }
@@ -74,23 +79,52 @@ pub struct ContainerError {
 }
 
 impl HypervisorHandle {
-    /// A handle to `hypervisor`.
-    pub fn new(hypervisor: Box<dyn Hypervisor>) -> HypervisorHandle {
-        HypervisorHandle { hypervisor, calls: Mutex::default(), returned: Condvar::new() }
+    /// A handle to `hypervisor`. `wake`, which must not block, is called when a container has ended by itself.
+    pub fn new(hypervisor: Box<dyn Hypervisor>, wake: impl Fn() + Send + Sync + 'static) -> HypervisorHandle {
+        let ends = Arc::new(ContainerEnds::new(wake));
+        HypervisorHandle { hypervisor, calls: Mutex::default(), returned: Condvar::new(), ends }
+    }
+
+    /// Begins a run of the server; returns the containers that already run.
+    pub fn start(&self) -> Result<Vec<RunningContainer>, HypervisorError> {
+        let ends = Arc::clone(&self.ends);
+        let running = self.hypervisor.start(EndReporter::new(move |id, reason| ends.report(id, reason)))?;
+        self.lock().is_started = true;
+        Ok(running)
+    }
+
+    /// Takes the containers that have ended by themselves, with the reasons.
+    pub fn take_ends(&self) -> BTreeMap<ContainerId, String> {
+        self.ends.take()
+    }
+
+    /// Has a later call of [`HypervisorHandle::take_ends`] return this end.
+    pub fn keep_end(&self, container: ContainerId, reason: String) {
+        self.ends.keep(container, reason);
+    }
+
+    /// Whether orders have an enrollment token.
+    pub fn wants_enrollment(&self) -> bool {
+        self.hypervisor.wants_enrollment()
+    }
+
+    /// The containers that the last stop has left running.
+    pub fn survivors(&self) -> Vec<ContainerId> {
+        self.hypervisor.survivors()
     }
 
     /// A call that creates a container for `client`.
     pub fn create(self: &Arc<Self>, order: ContainerOrder, client: ClientKey) -> HypervisorCall {
-        self.call(Operation::Create(order), client)
+        self.call(Operation::Create(order), Some(client))
     }
 
-    /// A call that destroys a container for `client`.
-    pub fn destroy(self: &Arc<Self>, container: ContainerId, client: ClientKey) -> HypervisorCall {
+    /// A call that destroys a container for `client`, if that is known.
+    pub fn destroy(self: &Arc<Self>, container: ContainerId, client: Option<ClientKey>) -> HypervisorCall {
         self.call(Operation::Destroy(container), client)
     }
 
     /// Prevents all calls that were made before, and ends all containers within `time_max`. Calls that run get a part of
-    /// that to return.
+    /// that to return. Does nothing to a hypervisor that is not started.
     pub fn stop(&self, time_max: Duration) {
         let mut clock = SystemClock::new();
         let begun = clock.now();
@@ -98,11 +132,16 @@ impl HypervisorHandle {
         calls.stops += 1;
         let wait = time_max / limits::HYPERVISOR_CALLS_SHARE;
         let waited = self.returned.wait_timeout_while(calls, wait, |calls| calls.running > 0);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        self.hypervisor.stop(time_max.saturating_sub(clock.now() - begun));
+        let is_started = {
+            let (mut calls, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut calls.is_started)
+        };
+        if is_started {
+            self.hypervisor.stop(time_max.saturating_sub(clock.now() - begun));
+        }
     }
 
-    fn call(self: &Arc<Self>, operation: Operation, client: ClientKey) -> HypervisorCall {
+    fn call(self: &Arc<Self>, operation: Operation, client: Option<ClientKey>) -> HypervisorCall {
         HypervisorCall { handle: Arc::clone(self), stops: self.lock().stops, client, operation }
     }
 
@@ -121,6 +160,13 @@ impl HypervisorHandle {
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HypervisorHandle {
+    /// Ends the containers of a server that was started but never served.
+    fn drop(&mut self) {
+        self.stop(limits::HYPERVISOR_STOP_MIN);
     }
 }
 

@@ -2,6 +2,7 @@
 //! and events.
 
 mod client;
+mod container_ends;
 mod event;
 mod event_queue;
 mod gate;
@@ -25,6 +26,8 @@ pub use test_hypervisor::TestHypervisor;
 
 use std::sync::Arc;
 
+use crate::ids::ServerId;
+
 /// All that the embedding program gives to one run of a server.
 #[derive(Clone, Default)]
 pub struct Embedding {
@@ -40,6 +43,10 @@ pub struct Embedding {
     pub counters: Vec<ProgramCounter>,
     /// Runs containers.
     pub hypervisor: Option<Arc<HypervisorHandle>>,
+    /// The id that the rows of their VMs have. Present if there is a hypervisor, or was one in an earlier run.
+    pub server: Option<ServerId>,
+    /// The containers that run at the start.
+    pub running: Vec<RunningContainer>,
     /// The maximum number of containers, if there is one.
     pub containers_max: Option<u32>,
 }

@@ -1,6 +1,6 @@
 //! A hypervisor without containers, for tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +40,9 @@ pub struct TestHypervisor(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    containers: BTreeSet<ContainerId>,
+    /// The containers, and the hashes of their tokens.
+    containers: BTreeMap<ContainerId, [u8; 32]>,
+    last_order: Option<ContainerOrder>,
     /// The reason why operations fail.
     failure: Option<HypervisorError>,
     is_holding: bool,
@@ -48,13 +50,15 @@ struct State {
     created: u16,
     stops: u32,
     create_time_max: Option<Duration>,
+    survives: bool,
+    enrolls: bool,
     /// Of the server's last run.
     ends: Option<EndReporter>,
 }
 
 /// A call that is not answered yet.
 enum Held {
-    Create(ContainerId, Responder<Result<Container, HypervisorError>>),
+    Create(ContainerId, [u8; 32], Responder<Result<Container, HypervisorError>>),
     Destroy(ContainerId, Responder<Result<(), HypervisorError>>),
 }
 
@@ -73,7 +77,7 @@ impl TestHypervisor {
         held.into_iter().for_each(|call| self.answer(call));
     }
 
-    /// Has all operations fail from now on, also those that are held.
+    /// Has all operations and starts fail from now on, also operations that are held.
     pub fn fail(&self, reason: &str) {
         self.lock().failure = Some(HypervisorError::new(reason));
     }
@@ -88,10 +92,25 @@ impl TestHypervisor {
         self.lock().create_time_max = Some(time_max);
     }
 
+    /// Has a stop leave the containers running, for the next start.
+    pub fn survive(&self) {
+        self.lock().survives = true;
+    }
+
+    /// Wants an enrollment token in each order.
+    pub fn enroll(&self) {
+        self.lock().enrolls = true;
+    }
+
+    /// The last order.
+    pub fn last_order(&self) -> Option<ContainerOrder> {
+        self.lock().last_order.clone()
+    }
+
     /// Has a container end by itself, and reports it.
     pub fn end(&self, container: ContainerId) {
         let mut state = self.lock();
-        let ends = state.ends.clone().filter(|_| state.containers.remove(&container));
+        let ends = state.ends.clone().filter(|_| state.containers.remove(&container).is_some());
         drop(state);
         if let Some(ends) = ends {
             ends.ended(container, "the test ends it");
@@ -105,7 +124,7 @@ impl TestHypervisor {
 
     /// The containers that were created, and neither destroyed nor ended by a stop.
     pub fn containers(&self) -> BTreeSet<ContainerId> {
-        self.lock().containers.clone()
+        self.lock().containers.keys().copied().collect()
     }
 
     /// How often it was stopped.
@@ -128,8 +147,8 @@ impl TestHypervisor {
         let mut state = self.lock();
         let result = state.failure.clone().map_or(Ok(()), Err);
         match call {
-            Held::Create(id, responder) => {
-                let container = result.map(|()| state.create(id));
+            Held::Create(id, token_sha256, responder) => {
+                let container = result.map(|()| state.create(id, token_sha256));
                 drop(state);
                 responder.respond(container);
             }
@@ -149,28 +168,37 @@ impl TestHypervisor {
 }
 
 impl State {
-    fn create(&mut self, id: ContainerId) -> Container {
-        self.containers.insert(id);
+    fn create(&mut self, id: ContainerId, token_sha256: [u8; 32]) -> Container {
+        self.containers.insert(id, token_sha256);
         self.created = self.created.wrapping_add(1);
         let listen_port = NonZeroU16::new(self.created).unwrap_or(NonZeroU16::MAX);
         let shape = VmShape { ram_mib: 128, cpus: 1 };
-        Container { listen_port, iso_sha256: [0x15; 32], shape, disk_sizes_gib: Vec::new() }
+        Container { listen_port, iso_sha256: [0x15; 32], shape, disk_sizes_gib: vec![8] }
     }
 }
 
 impl Hypervisor for TestHypervisor {
     fn start(&self, ends: EndReporter) -> Result<Vec<RunningContainer>, HypervisorError> {
-        self.lock().ends = Some(ends);
-        Ok(Vec::new())
+        let mut state = self.lock();
+        state.failure.clone().map_or(Ok(()), Err)?;
+        state.ends = Some(ends);
+        let running = state.containers.iter();
+        Ok(running.map(|(&id, &token_sha256)| RunningContainer { id, token_sha256 }).collect())
     }
 
     fn create_time_max(&self) -> Duration {
         self.lock().create_time_max.unwrap_or(limits::CREATE_DEADLINE)
     }
 
+    fn wants_enrollment(&self) -> bool {
+        self.lock().enrolls
+    }
+
     fn create(&self, order: ContainerOrder, responder: Responder<Result<Container, HypervisorError>>) {
+        let (id, token_sha256) = (order.id, order.token_sha256);
+        self.lock().last_order = Some(order);
         responder.endpoint_shell_opened();
-        self.take(Held::Create(order.id, responder));
+        self.take(Held::Create(id, token_sha256, responder));
     }
 
     fn destroy(&self, container: ContainerId, responder: Responder<Result<(), HypervisorError>>) {
@@ -179,11 +207,17 @@ impl Hypervisor for TestHypervisor {
 
     fn stop(&self, _time_max: Duration) {
         let mut state = self.lock();
-        state.containers.clear();
+        if !state.survives {
+            state.containers.clear();
+        }
         state.stops += 1;
         let held = std::mem::take(&mut state.held);
         drop(state);
         // Their server no longer waits.
         drop(held);
+    }
+
+    fn survivors(&self) -> Vec<ContainerId> {
+        self.lock().containers.keys().copied().collect()
     }
 }

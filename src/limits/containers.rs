@@ -10,6 +10,11 @@ pub const CREATE_DEADLINE: Duration = Duration::from_secs(120);
 pub const DESTROY_DEADLINE: Duration = Duration::from_secs(30);
 /// The time after which the destruction of a container that no client knows is tried again.
 pub const DESTROY_RETRY: Duration = Duration::from_secs(60);
+/// The names of managed VMs that are read at a time to compare them with the containers: those of a server that has as
+/// many as it may.
+pub const MANAGED_VMS_READ_MAX: usize = CONTAINERS_MAX as usize + 1;
+/// The pause before the containers are compared with the registry again, because the store has failed.
+pub const RECONCILE_PAUSE: Duration = Duration::from_secs(1);
 /// Part of the time of a stop that calls of the hypervisor get to return, as a divisor: they should take milliseconds.
 pub const HYPERVISOR_CALLS_SHARE: u32 = 4;
 /// Minimum time that a stop leaves to the hypervisor when requests used up the whole grace period: enough to kill its

@@ -172,6 +172,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.collect_completions(now);
         self.run_queue(now);
         self.expire(now);
+        self.dispatcher.advance_containers(now);
         // Timers submit jobs, too.
         self.dispatcher.notify_workers();
         self.dispatcher.end_tick(now);
@@ -226,7 +227,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// The longest time that the next tick waits for events; `None`: until one comes.
     pub fn wait_time(&mut self) -> Option<Duration> {
         let has_more = !self.runnable.is_empty() || !self.completions.is_empty() || !self.closing.is_empty();
-        if has_more || self.acceptor.is_ready() {
+        if has_more || self.acceptor.is_ready() || self.dispatcher.has_due_containers() {
             return Some(Duration::ZERO);
         }
         let next = self.dispatcher.timers().next()?;
@@ -329,9 +330,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             match timer {
                 Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) if key.request_key.conn == ConnId::INTERNAL => {
-                    self.dispatcher.expire_undo(key, now);
+                    self.dispatcher.expire_internal(key, now);
                 }
-                Timer::Undo(container) => self.dispatcher.undo(container, now),
+                Timer::Container(container) => self.dispatcher.retry_container(container, now),
+                Timer::Reconcile => self.dispatcher.reconcile(now),
                 Timer::Job(key) => {
                     self.with_client(key.request_key.conn, now, |dispatcher, client| {
                         dispatcher.expire_job(key, client);

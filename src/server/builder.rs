@@ -9,9 +9,11 @@ use super::bind::{self, BoundListeners, InheritedListener, PlannedListener, Stat
 use super::control::ReactorControl;
 use super::event_thread::Callbacks;
 use super::handler_set::HandlerSet;
+use super::managed_rows::remove_dead;
 use super::open_listeners::describe_open_listeners;
 use super::reactor_factory::ReactorFactory;
 use super::running::Server;
+use super::server_id::server_id;
 use super::server_loop::Serving;
 use super::start_error::StartError;
 use crate::clock::SystemClock;
@@ -20,6 +22,7 @@ use crate::embed::{
     Client, ClientFactory, Disconnector, Embedding, Event, EventKind, EventKinds, EventQueue, Gate,
     Hypervisor, HypervisorHandle, ProgramCounter, RequestHandler,
 };
+use crate::ids::ContainerId;
 use crate::limits;
 use crate::model::{Access, AccessGroup, CustomKind};
 use crate::reactor::mio_net::MioNet;
@@ -264,9 +267,22 @@ impl ServerBuilder {
         let disconnector = Arc::new(Disconnector::new(move || closing.wake()));
         let clients = ClientFactory { run: 0, disconnector };
         let events = Arc::new(EventQueue::new(callbacks.kinds()));
-        let hypervisor = hypervisor.map(|hypervisor| Arc::new(HypervisorHandle::new(hypervisor)));
-        let embedding = Embedding { handlers, clients, events, gate, counters, hypervisor, containers_max };
-        let factory = ReactorFactory {
+        let server = server_id(&config.state_dir, hypervisor.is_some())?;
+        let ends = Arc::clone(&control);
+        let hypervisor =
+            hypervisor.map(|hypervisor| Arc::new(HypervisorHandle::new(hypervisor, move || ends.wake())));
+        let embedding = Embedding {
+            handlers,
+            clients,
+            events,
+            gate,
+            counters,
+            hypervisor,
+            server,
+            running: Vec::new(),
+            containers_max,
+        };
+        let mut factory = ReactorFactory {
             config,
             listen,
             embedding,
@@ -279,6 +295,15 @@ impl ServerBuilder {
             port: net.port(),
             watchdog: None,
         };
+        let running = factory.start_hypervisor()?;
+        if let Some(server) = server.filter(|_| unopened.is_none()) {
+            let ids: Vec<ContainerId> = running.iter().map(|container| container.id).collect();
+            if let Err(error) = remove_dead(&*factory.store, server, &ids, || true) {
+                // The running server tries it again.
+                log::warn!("VMs whose containers do not run may still be in the registry: {error}");
+            }
+        }
+        factory.embedding.running = running;
         let (reactor, queues) = factory.make(net);
         let settings = factory.reactor_settings();
         // The last listener, the socket in the state directory, is private to its owner.

@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::control::ReactorControl;
+use super::hypervisor_stop::HypervisorStop;
 use super::reload::{app_settings, pool_settings, reactor_settings};
+use super::start_error::StartError;
 use crate::app::App;
 use crate::app::token::SystemRandom;
 use crate::clock::SystemClock;
 use crate::config::{Config, ListenerSpec};
-use crate::embed::Embedding;
+use crate::embed::{Embedding, RunningContainer};
 use crate::reactor::local::LocalPort;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, Reactor};
@@ -62,12 +64,34 @@ impl ReactorFactory {
         (reactor, queues)
     }
 
-    /// As [`ReactorFactory::make`], for the next run: its clients have other ids, and counters start anew.
-    pub(super) fn make_next(&mut self, net: MioNet) -> (ServerReactor, Arc<PoolControl>) {
+    /// As [`ReactorFactory::make`], for the next run, in which these containers already run: its clients have other ids,
+    /// and counters start anew.
+    pub(super) fn make_next(
+        &mut self,
+        net: MioNet,
+        running: Vec<RunningContainer>,
+    ) -> (ServerReactor, Arc<PoolControl>) {
+        self.embedding.running = running;
         self.embedding.clients.run += 1;
         self.embedding.events.reset_counters();
         self.maintenance.reset_statistics();
         self.make(net)
+    }
+
+    /// Begins a run of the hypervisor, if there is one; returns the containers that already run.
+    pub(super) fn start_hypervisor(&self) -> Result<Vec<RunningContainer>, StartError> {
+        let failed = |error| StartError::of_system(format!("the hypervisor can't be started: {error}"));
+        self.embedding
+            .hypervisor
+            .as_ref()
+            .map_or(Ok(Vec::new()), |hypervisor| hypervisor.start().map_err(failed))
+    }
+
+    /// Begins to end all containers within `time_max`, if there is a hypervisor.
+    pub(super) fn stop_hypervisor(&self, time_max: Duration) -> Option<HypervisorStop> {
+        let Embedding { hypervisor, server, .. } = &self.embedding;
+        let hypervisor = hypervisor.as_ref()?;
+        Some(HypervisorStop::begin(hypervisor, *server, &self.store, time_max))
     }
 
     /// Applies the settings of `config` that can change at run time. The next reactor gets the others, except those of

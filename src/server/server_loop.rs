@@ -160,36 +160,48 @@ impl ServerLoop {
             _ => {}
         }
         match (reactor.is_finished(), &self.phase) {
-            (true, Phase::Restarting(_)) => self.start_again(),
+            (true, Phase::Restarting(_)) => self.start_again()?,
             (true, _) => return Ok(LoopState::Ended),
             (false, _) => {}
         }
         Ok(LoopState::Running)
     }
 
-    /// Replaces the reactor, which is drained, and its workers.
-    fn start_again(&mut self) {
+    /// Replaces the reactor, which is drained, and its workers. An error ends the server.
+    fn start_again(&mut self) -> io::Result<()> {
         let Some(Serving { reactor, queues, mut factory, files, opener, events }) = self.serving.take()
         else {
-            return;
+            return Ok(());
         };
         let net = reactor.into_net();
-        let hypervisor = factory.embedding.hypervisor.as_ref();
-        let stopping = hypervisor.map(|hypervisor| HypervisorStop::begin(hypervisor, limits::STOP_GRACE));
+        let mut stopping = factory.stop_hypervisor(limits::STOP_GRACE);
         queues.shut_down(limits::WORKER_SHUTDOWN_WAIT);
+        stopping.iter_mut().for_each(HypervisorStop::workers_ended);
         if let Some(stopping) = stopping {
             stopping.wait();
         }
-        factory.embedding.events.push_of_server(EventKind::Stopped);
-        let (reactor, queues) = factory.make_next(net);
-        factory.embedding.events.push_of_server(EventKind::Started);
+        let (running, error) = match factory.start_hypervisor() {
+            Ok(running) => (running, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        if error.is_none() {
+            factory.embedding.events.push_of_server(EventKind::Stopped);
+        }
+        let (reactor, queues) = factory.make_next(net, running);
+        if error.is_none() {
+            factory.embedding.events.push_of_server(EventKind::Started);
+        }
         self.serving = Some(Serving { reactor, queues, factory, files, opener, events });
+        if let Some(error) = error {
+            return Err(io::Error::other(error));
+        }
         if let Phase::Restarting(waiters) = mem::replace(&mut self.phase, Phase::Serving) {
             for waiter in waiters {
                 // An error means that the thread no longer waits.
                 let _ = waiter.send(());
             }
         }
+        Ok(())
     }
 
     /// Closes all connections, ends the workers, writes the last points and removes the files, in this order. `served`
@@ -207,13 +219,12 @@ impl ServerLoop {
             _ => None,
         };
         // The workers end and the last points are written meanwhile.
-        let stopping = factory.embedding.hypervisor.as_ref().map(|hypervisor| {
-            let containers = left(limits::CALLBACKS_STOP_MIN).unwrap_or(limits::STOP_GRACE);
-            HypervisorStop::begin(hypervisor, containers.max(limits::HYPERVISOR_STOP_MIN))
-        });
+        let containers = left(limits::CALLBACKS_STOP_MIN).unwrap_or(limits::STOP_GRACE);
+        let mut stopping = factory.stop_hypervisor(containers.max(limits::HYPERVISOR_STOP_MIN));
         // Waiting points are written meanwhile; after this no new ones arrive.
         let workers = left(limits::STOP_RESERVE - limits::WORKER_SHUTDOWN_WAIT).unwrap_or_default();
         queues.shut_down(workers.max(limits::WORKER_SHUTDOWN_WAIT));
+        stopping.iter_mut().for_each(HypervisorStop::workers_ended);
         // After a failure they get the same time as after a stop.
         let last_points = left(limits::WORKER_SHUTDOWN_WAIT).unwrap_or(limits::STOP_GRACE);
         let lost = factory.maintenance.shut_down(last_points.max(limits::WRITE_BEHIND_STOP_MIN));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::clock::UnixSeconds;
 use crate::dialect;
 use crate::embed::{ContainerReport, GateCall, HandlerCall, HandlerFailure, HypervisorCall};
-use crate::ids::VmId;
+use crate::ids::{ServerId, VmId};
 use crate::limits;
 use crate::model::{
     Credentials, CustomCommands, Login, LongMessage, Refusal, Request, Response, Secret, TokenHash, VmName,
@@ -73,10 +73,25 @@ pub enum Compute {
 #[allow(missing_docs)]
 pub enum Read {
     Ping,
-    FindToken { token: TokenHash, current: Option<Login>, now: UnixSeconds },
-    FindCredentials { name: VmName },
-    FindCredentialsById { vm: VmId },
-    ListPage { requester: Requester, page: PageRequest },
+    FindToken {
+        token: TokenHash,
+        current: Option<Login>,
+        now: UnixSeconds,
+    },
+    FindCredentials {
+        name: VmName,
+    },
+    FindCredentialsById {
+        vm: VmId,
+    },
+    ListPage {
+        requester: Requester,
+        page: PageRequest,
+    },
+    /// The VMs that `server` manages, at most [`limits::MANAGED_VMS_READ_MAX`].
+    ManagedVms {
+        server: ServerId,
+    },
 }
 
 /// The client that requests a list.
@@ -107,6 +122,7 @@ pub enum WorkResult {
         page: PageRead,
         login_holds: bool,
     },
+    ManagedVms(Vec<VmName>),
     /// A decoded long message.
     Decoded(Result<Box<Request>, Refusal>),
     /// The entities of a text, as a JSON object.

@@ -5,6 +5,7 @@ use super::password::run_of_prefix;
 use super::stored_costs::StoredCosts;
 use super::{Read, Requester, WorkResult};
 use crate::clock::UnixSeconds;
+use crate::limits;
 use crate::model::{Login, TokenHash};
 use crate::store::{RegistryStore, Store, StoreError};
 
@@ -56,6 +57,10 @@ pub(super) fn read_all(
             _ if is_locked => Err(StoreError::Busy),
             Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
             Read::ListPage { requester, page } => list(store, requester, page, &mut cache),
+            Read::ManagedVms { server } => store
+                .registry()
+                .managed_vms(*server, limits::MANAGED_VMS_READ_MAX)
+                .map(WorkResult::ManagedVms),
             Read::FindCredentials { name } => {
                 costs.complete(store.registry(), run_of_prefix);
                 store.registry().credentials(name).map(WorkResult::Credentials)

@@ -9,10 +9,14 @@ mod examples;
 mod handlers;
 mod host_loop;
 mod local_client;
+mod operator;
 mod restarting;
+mod rows;
 mod running;
 mod starting;
 mod stopping;
+mod survivors;
+mod test_store;
 mod undelivered;
 #[path = "../common/web.rs"]
 mod web;

@@ -4,25 +4,42 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
-use vmherd::{ListenAddress, LocalClient, Running, ServerBuilder};
+use vmherd::{Config, ListenAddress, LocalClient, Running, Server, ServerBuilder};
 
 use crate::common::{Client, TempDir};
-use crate::{GRACE, builder, client, tcp_address};
+use crate::{GRACE, client, config, tcp_address};
 
 /// A running server and its directory.
 pub struct Bed {
     running: Running,
     addresses: Vec<ListenAddress>,
-    _directory: TempDir,
+    /// Removed after the server has ended, if it is the server's own.
+    _directory: Option<TempDir>,
 }
 
 impl Bed {
     /// A server that `add` changes before it is bound.
     pub fn with(add: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Bed {
+        Bed::with_config(|_| {}, add)
+    }
+
+    /// A server whose settings and parts are changed before it is bound.
+    pub fn with_config(
+        change: impl FnOnce(&mut Config),
+        add: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Bed {
         let directory = TempDir::new();
-        let server = add(builder(&directory)).bind().expect("a server");
+        let mut config = config(&directory);
+        change(&mut config);
+        let bed = Bed::serving(add(Server::builder(config)));
+        Bed { _directory: Some(directory), ..bed }
+    }
+
+    /// The server of `builder`, whose directory outlasts it.
+    pub fn serving(builder: ServerBuilder) -> Bed {
+        let server = builder.bind().expect("a server");
         let addresses = server.addresses().to_vec();
-        Bed { running: server.start().expect("a running server"), addresses, _directory: directory }
+        Bed { running: server.start().expect("a running server"), addresses, _directory: None }
     }
 
     /// A new client.

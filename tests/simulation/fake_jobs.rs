@@ -64,6 +64,7 @@ fn kind_of(work: &Work) -> &'static str {
         Work::Read(Read::FindCredentials { .. }) | Work::Read(Read::FindCredentialsById { .. }) => {
             "find credentials"
         }
+        Work::Read(Read::ManagedVms { .. }) => "find the VMs of the server",
         Work::Compute(Compute::Decode { .. }) => "decode a message",
         Work::Compute(Compute::Convert { .. }) => "convert",
         Work::Hash(Hash::New { .. }) => "hash",

@@ -1,36 +1,47 @@
-//! The verbs `CREATE` and `DESTROY`: a hypervisor creates and destroys containers.
+//! The verbs `CREATE` and `DESTROY`: a hypervisor creates and destroys containers, and each is a VM of the registry.
 
 use std::io;
 
 use super::{App, Context, Continue, Next, Resume, StageInfo};
 use crate::app::audit::Subject;
+use crate::app::container_entry::name_of;
+use crate::app::containers::{Outcome, Step};
 use crate::app::token::{self, Random};
+use crate::clock::UnixSeconds;
 use crate::embed::{ClientKey, ContainerChange, ContainerOrder};
 use crate::ids::ContainerId;
 use crate::limits;
-use crate::model::{Answer, ContainerCredentials, Failure, NewContainer, Secret};
-use crate::work::{Work, WorkResult, WrongResult};
+use crate::model::{
+    Answer, Container, ContainerCredentials, Failure, Management, NewContainer, NewVm, Secret, TokenHash,
+};
+use crate::store::Write;
+use crate::work::{Work, WorkError, WorkResult, WrongResult};
 
-/// A hypervisor works.
+/// A hypervisor works, or a row of the registry changes.
 #[derive(Debug)]
 pub enum Stage {
-    /// It creates a container.
+    /// A container is created.
     Create(Box<Secrets>),
-    /// It destroys one.
+    /// The row of a new container is added.
+    AddRow(Box<NewContainer>),
+    /// The row of a container that is to be destroyed is removed, for this client.
+    RemoveRow { id: ContainerId, client: Box<ClientKey> },
+    /// A container is destroyed.
     Destroy(ContainerId),
 }
 
-/// What the client of a new container gets besides the container.
+/// What the client of a new container gets besides the container, and the token of its VM.
 #[derive(Debug)]
 pub struct Secrets {
     credentials: ContainerCredentials,
     user_name: Box<str>,
     password: Secret,
+    enrollment: Option<TokenHash>,
 }
 
 impl App {
     pub(super) fn create_container(&mut self, context: Context) -> Next<Stage> {
-        next(self.begin_create(context))
+        self.begin_create(context).unwrap_or_else(Next::failed)
     }
 
     pub(super) fn destroy_container(
@@ -38,40 +49,97 @@ impl App {
         context: Context,
         credentials: Option<ContainerCredentials>,
     ) -> Next<Stage> {
-        next(self.begin_destroy(context, credentials))
+        let Some(credentials) = credentials else { return Next::failed(Failure::InvalidCredentials) };
+        let begun = self.containers.destroy(&credentials);
+        self.begin_destroy(context, credentials.id, begun)
     }
 
-    fn begin_create(&mut self, context: Context) -> Result<(Work, Stage), Failure> {
+    fn begin_create(&mut self, context: Context) -> Result<Next<Stage>, Failure> {
         self.containers.check_room()?;
-        let secrets = Secrets::generate(self.random.as_mut()).map_err(|error| {
+        let no_random = |error| {
             log::error!("getting random bytes for a container failed: {error}");
             Failure::Internal
-        })?;
+        };
+        let mut secrets = Secrets::generate(self.random.as_mut()).map_err(no_random)?;
+        let enrollment = match self.containers.wants_enrollment() {
+            true => Some(token::issue(self.random.as_mut()).map_err(no_random)?),
+            false => None,
+        };
+        secrets.enrollment = enrollment.as_ref().map(token::hash);
         let (token, client) = (token::hash(&secrets.credentials.token), self.client_of(context)?);
         let order = ContainerOrder {
             id: secrets.credentials.id,
             user_name: secrets.user_name.clone(),
             password: secrets.password.clone(),
             token_sha256: token.0,
+            enrollment,
         };
         let work = self.containers.create(order, token, client)?;
-        Ok((work, Stage::Create(Box::new(secrets))))
+        Ok(Next::Work { work, stage: Stage::Create(Box::new(secrets)) })
     }
 
+    /// Removes the row of a container first. One that has ended by itself needs no more.
     fn begin_destroy(
         &mut self,
         context: Context,
-        credentials: Option<ContainerCredentials>,
-    ) -> Result<(Work, Stage), Failure> {
-        let credentials = credentials.ok_or(Failure::InvalidCredentials)?;
-        let client = self.client_of(context)?;
-        let work = self.containers.destroy(&credentials, client)?;
-        Ok((work, Stage::Destroy(credentials.id)))
+        id: ContainerId,
+        begun: Result<Option<Work>, Failure>,
+    ) -> Next<Stage> {
+        let work = match begun {
+            Ok(Some(work)) => work,
+            Ok(None) => return Next::Answer(Answer::Destroyed),
+            Err(failure) => return Next::failed(failure),
+        };
+        match self.client_of(context) {
+            Ok(client) => Next::Work { work, stage: Stage::RemoveRow { id, client: Box::new(client) } },
+            Err(failure) => {
+                self.containers.settle(id, Step::RemoveRow, Outcome::NotDone);
+                Next::failed(failure)
+            }
+        }
+    }
+
+    /// Adds the row of a container that was created.
+    fn add_row(&mut self, secrets: Secrets, container: Container, now: UnixSeconds) -> Next<Stage> {
+        let Secrets { credentials, user_name, password, enrollment } = secrets;
+        let Some(server) = self.containers.begin_row(credentials.id) else {
+            self.containers.undo(credentials.id);
+            return Next::failed(Failure::Internal);
+        };
+        let vm = NewVm {
+            name: name_of(credentials.id),
+            shape: container.shape,
+            disk_sizes_gib: container.disk_sizes_gib.clone(),
+            password_hash: None,
+            management: Some(Management { server, token: enrollment }),
+        };
+        let write = Write::Register { vm, vms_max: self.settings.vms_max, now };
+        let new = NewContainer { credentials, user_name, password, container };
+        Next::Work { work: Work::Write(write), stage: Stage::AddRow(Box::new(new)) }
+    }
+
+    /// Notes that the work of a stage has failed.
+    pub(in crate::app) fn container_failed(&mut self, id: ContainerId, step: Step, error: &WorkError) {
+        if step == Step::AddRow {
+            log::warn!(
+                "the VM of the container {id} can't be added, so it is destroyed: {}",
+                describe(error)
+            );
+        }
+        self.containers.settle(id, step, Outcome::of(error));
     }
 
     fn client_of(&self, context: Context) -> Result<ClientKey, Failure> {
         let peer = self.presence.peer(context.conn).ok_or(Failure::Internal)?;
         Ok(self.embedding.clients.key(context.conn, peer, context.principal))
+    }
+}
+
+fn describe(error: &WorkError) -> String {
+    match error {
+        WorkError::Store(error) => error.to_string(),
+        WorkError::NoRoom => "too many writes wait".to_owned(),
+        WorkError::Handler(_) | WorkError::Internal => "an internal error".to_owned(),
     }
 }
 
@@ -88,54 +156,68 @@ impl Secrets {
             credentials: ContainerCredentials { id: ContainerId(id), token },
             user_name: format!("user_{}", digits.expose()).into(),
             password: token::text(random, LETTERS_AND_DIGITS, limits::CONTAINER_PASSWORD_CHARS)?,
+            enrollment: None,
         })
     }
 }
 
 impl StageInfo for Stage {
     fn subject(&self) -> Subject {
-        Subject::Container(self.id())
+        self.container().map_or(Subject::None, |(id, _)| Subject::Container(id))
     }
 
-    fn container(&self) -> Option<ContainerId> {
-        Some(self.id())
+    fn container(&self) -> Option<(ContainerId, Step)> {
+        match self {
+            Stage::Create(secrets) => Some((secrets.credentials.id, Step::Create)),
+            Stage::AddRow(new) => Some((new.credentials.id, Step::AddRow)),
+            Stage::RemoveRow { id, .. } => Some((*id, Step::RemoveRow)),
+            Stage::Destroy(id) => Some((*id, Step::Destroy)),
+        }
     }
 }
 
 impl Continue for Stage {
     fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
-        let report = result.container()?;
-        at.app.containers.apply(&report);
-        match (self, report.change) {
-            (Stage::Create(secrets), ContainerChange::Created(Ok(container))) => {
-                let Secrets { credentials, user_name, password } = *secrets;
-                let new = NewContainer { credentials, user_name, password, container };
-                Ok(Next::Answer(Answer::Created(Box::new(new))))
+        let Resume { app, now, .. } = at;
+        Ok(match self {
+            Stage::Create(secrets) => {
+                let report = result.container()?;
+                app.containers.apply(&report);
+                match report.change {
+                    ContainerChange::Created(Ok(container)) => app.add_row(*secrets, container, now),
+                    ContainerChange::Created(Err(error)) => failed(error.is_unavailable),
+                    _ => return Err(WrongResult),
+                }
             }
-            (Stage::Destroy(_), ContainerChange::Destroyed(Ok(()))) => Ok(Next::Answer(Answer::Destroyed)),
-            (Stage::Create(_), ContainerChange::Created(Err(error)))
-            | (Stage::Destroy(_), ContainerChange::Destroyed(Err(error))) => {
-                Ok(Next::failed(if error.is_unavailable { Failure::Busy } else { Failure::Internal }))
+            Stage::AddRow(new) => {
+                result.written()?;
+                match app.containers.row_added(new.credentials.id) {
+                    Ok(()) => Next::Answer(Answer::Created(new)),
+                    Err(failure) => Next::failed(failure),
+                }
             }
-            _ => Err(WrongResult),
-        }
+            Stage::RemoveRow { id, client } => {
+                result.written()?;
+                match app.containers.row_removed(id, *client) {
+                    Some(work) => Next::Work { work, stage: Stage::Destroy(id) },
+                    None => Next::failed(Failure::Internal),
+                }
+            }
+            Stage::Destroy(_) => {
+                let report = result.container()?;
+                app.containers.apply(&report);
+                match report.change {
+                    ContainerChange::Destroyed(Ok(())) => Next::Answer(Answer::Destroyed),
+                    ContainerChange::Destroyed(Err(error)) => failed(error.is_unavailable),
+                    _ => return Err(WrongResult),
+                }
+            }
+        })
     }
 }
 
-impl Stage {
-    fn id(&self) -> ContainerId {
-        match self {
-            Stage::Create(secrets) => secrets.credentials.id,
-            Stage::Destroy(id) => *id,
-        }
-    }
-}
-
-fn next(begun: Result<(Work, Stage), Failure>) -> Next<Stage> {
-    match begun {
-        Ok((work, stage)) => Next::Work { work, stage },
-        Err(failure) => Next::failed(failure),
-    }
+fn failed(is_unavailable: bool) -> Next<Stage> {
+    Next::failed(if is_unavailable { Failure::Busy } else { Failure::Internal })
 }
 
 const DIGITS: &[u8] = b"0123456789";

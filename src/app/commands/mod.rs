@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::App;
 use super::access::Permission;
 use super::audit::Subject;
+use super::containers::Step;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, ContainerId, VmId};
 use crate::model::{
@@ -110,8 +111,8 @@ pub trait StageInfo {
         0
     }
 
-    /// The container that the work creates or destroys.
-    fn container(&self) -> Option<ContainerId> {
+    /// The container that the work concerns, and the step that it is.
+    fn container(&self) -> Option<(ContainerId, Step)> {
         None
     }
 
