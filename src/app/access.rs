@@ -76,6 +76,7 @@ mod tests {
             (CommandName::Update, vms_own, vms_own),
             (CommandName::Logout, vms_own, vms_own),
             (CommandName::Stats, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
+            (CommandName::Stop, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
             (CommandName::VerbStat, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::VerbCreate, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::VerbDestroy, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),

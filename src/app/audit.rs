@@ -89,7 +89,7 @@ impl AuditContext {
     /// The context of a new request. Cheap for a request that concerns no VM.
     pub(super) fn of(request: &Request) -> AuditContext {
         let subject = match &request.command {
-            Ok(Command::Register { name, .. } | Command::Authenticate { name, .. }) => {
+            Ok(Command::Register { name, .. } | Command::Authenticate { name, .. } | Command::Stop(name)) => {
                 Subject::Name(name.clone())
             }
             Ok(

@@ -162,6 +162,12 @@ impl Containers {
         found.ok_or(Failure::InvalidCredentials)?.begin_end(server)
     }
 
+    /// As [`Containers::destroy`], for the operator; `None` if there is no such container.
+    pub fn stop(&mut self, id: ContainerId) -> Option<Result<Option<Work>, Failure>> {
+        let server = self.server;
+        self.get(id).map(|entry| entry.begin_end(server))
+    }
+
     /// Notes that the row of a container was removed for a client; returns the work that destroys its guest.
     pub fn row_removed(&mut self, id: ContainerId, client: ClientKey) -> Option<Work> {
         let hypervisor = Arc::clone(self.hypervisor.as_ref()?);

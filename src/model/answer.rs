@@ -36,7 +36,7 @@ pub enum Answer {
     Status(ServerStatus),
     /// To `CREATE`.
     Created(Box<NewContainer>),
-    /// To `DESTROY`.
+    /// To `DESTROY` and `stop`.
     Destroyed,
     /// To a command or verb of the embedding program.
     Custom(Response),

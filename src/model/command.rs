@@ -40,6 +40,8 @@ pub enum Command {
     Logout,
     /// Return the server's counters.
     Stats,
+    /// End a VM that the server runs.
+    Stop(VmName),
     /// Register a VM without a password; its name is its id.
     AddVm {
         /// Memory and processors.

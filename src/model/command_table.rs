@@ -123,6 +123,7 @@ commands! {
     Update "update" Command Vm, Plain, Proof;
     Logout "logout" Command Vm, Barrier, Proof;
     Stats "stats" Command Operator, Inline, Proof;
+    Stop "stop" Command Operator, Plain, Proof;
     AddVm "add_vm" Action OpenRegistration(Action), Barrier, Proof;
     ActionList "action_list" Action Open(Action), Paged, Proof;
     AuthorizeVm "authorize_vm" Action Open(Action), Barrier, Proof;

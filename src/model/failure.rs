@@ -78,6 +78,10 @@ failures! {
     UnknownVm, "failed_unknown_vm", "VM ID does not exist";
     /// A server runs the VM: no client changes it.
     ManagedVm, "failed_managed_vm", "the VM is managed by a server, which alone changes it";
+    /// No VM has this name.
+    NoSuchVm, "failed_no_such_vm", "VM does not exist";
+    /// This server does not run the VM.
+    NotManagedHere, "failed_not_managed_here", "the VM is not managed by this server";
     /// The VM is not authorized for this client.
     NotAuthorized, "failed_not_authorized", "vm not authenticated";
     /// A field that describes a VM is missing or invalid; the dialect reports no details.

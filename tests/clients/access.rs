@@ -115,7 +115,7 @@ fn an_unknown_token_is_rejected_by_every_command() {
         json!({"verb": "CREATE", "parameters": {}}),
         json!({"verb": "DESTROY", "parameters": {}}),
     ];
-    let stats = request("stats", json!({}));
+    let operators = [request("stats", json!({})), request("stop", json!({"vm_id": "a"}))];
     let header = format!("Authorization: Bearer {}", "0".repeat(64));
     let url = url(&daemon);
     let rejects = |answer: &Answer, request: &Value| {
@@ -128,9 +128,11 @@ fn an_unknown_token_is_rejected_by_every_command() {
         rejects(&fetch(["-H", &header, "-d", &request.to_string(), &url]), request);
     }
     // A command that does not exist for the client is reported as such.
-    let answer = fetch(["-H", &header, "-d", &stats.to_string(), &url]);
-    assert_eq!(assert_error(&answer, 200), "Unknown command");
-    requests.push(stats);
+    for request in operators {
+        let answer = fetch(["-H", &header, "-d", &request.to_string(), &url]);
+        assert_eq!(assert_error(&answer, 200), "Unknown command");
+        requests.push(request);
+    }
     let socket = daemon.own_socket();
     for request in &requests {
         let socket = socket.to_str().expect("a plain path");

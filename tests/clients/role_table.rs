@@ -65,6 +65,18 @@ pub(crate) fn rows() -> Vec<Row> {
         row(CommandName::Update, command("update", json!({"ram": 7})), vms, vms_closed),
         row(CommandName::Logout, command("logout", json!({})), vms, vms_closed),
         row(CommandName::Stats, command("stats", json!({})), [Unknown, Unknown, Yes], [Unknown; 2]),
+        row(
+            CommandName::Stop,
+            command("stop", json!({"vm_id": BERT})),
+            [Unknown, Unknown, No("the VM is not managed by this server")],
+            [Unknown; 2],
+        ),
+        row(
+            CommandName::Stop,
+            command("stop", json!({"vm_id": "nobody"})),
+            [Unknown, Unknown, No("VM does not exist")],
+            [Unknown; 2],
+        ),
         row(CommandName::Put, command("put", point()), all, vms_closed),
         row(CommandName::Put, command("put", json!({"points": [point()]})), all, vms_closed),
         row(CommandName::Get, command("get", json!({"key": "*"})), all, vms_closed),

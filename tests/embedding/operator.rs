@@ -1,14 +1,15 @@
-//! Managed VMs: what their tokens allow, and what other clients can't do to them.
+//! Managed VMs: what their tokens allow, what other clients can't do to them, and the operator's `stop`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use serde_json::json;
-use vmherd::TestHypervisor;
+use serde_json::{Value, json};
+use vmherd::{Event, ServerId, TestHypervisor};
 
-use crate::common::request;
+use crate::common::{Client, DEADLINE, request, wait_until};
 use crate::containers::{create, destroy};
 use crate::running::Bed;
-use crate::test_store::TestStore;
+use crate::test_store::{Fault, TestStore};
 
 const MANAGED: &str = "the VM is managed by a server, which alone changes it";
 
@@ -26,6 +27,10 @@ fn bed() -> (Bed, TestHypervisor, TestStore) {
 fn token(hypervisor: &TestHypervisor) -> String {
     let order = hypervisor.last_order().expect("an order");
     order.enrollment.expect("a token").expose().to_owned()
+}
+
+fn stop(client: &mut Client, name: &Value) -> Value {
+    client.call(request("stop", json!({"vm_id": name})))
 }
 
 #[test]
@@ -84,4 +89,72 @@ fn no_client_changes_or_joins_a_managed_vm() {
     let login = json!({"vm_id": credentials["container_uuid"], "password": "securePass123"});
     assert_eq!(client.fail(request("authenticate", login)), "Invalid credentials");
     assert_eq!(store.vms(), before);
+}
+
+#[test]
+fn the_operator_stops_a_vm_without_credentials() {
+    let (hypervisor, store) = (TestHypervisor::default(), TestStore::new());
+    let operators = Arc::<Mutex<Vec<bool>>>::default();
+    let seen = Arc::clone(&operators);
+    let bed = Bed::with(|builder| {
+        let builder = builder.hypervisor(hypervisor.clone()).store(Arc::new(store.clone()));
+        builder.containers_max(1).on_event(move |event| {
+            if let Event::DestroyedContainer { client: Some(client), .. } = event {
+                seen.lock().unwrap().push(client.is_operator());
+            }
+        })
+    });
+    let credentials = create(&mut bed.client());
+    let name = &credentials["container_uuid"];
+    let unknown = json!({"status": "error", "message": "Unknown command", "data": {}});
+    assert_eq!(stop(&mut bed.client(), name), unknown);
+    let mut operator = bed.operator();
+    store.fail(Fault::Down);
+    assert_eq!(operator.fail(request("stop", json!({"vm_id": name}))), "store unavailable");
+    assert_eq!(hypervisor.containers().len(), 1);
+    store.recover();
+    hypervisor.hold();
+    operator.send(&request("stop", json!({"vm_id": name})).to_string());
+    wait_until("it is being stopped", DEADLINE, || hypervisor.held() == 1);
+    assert_eq!(bed.operator().fail(request("stop", json!({"vm_id": name}))), "busy");
+    operator.expect_silence(Duration::from_millis(20));
+    hypervisor.release();
+    let stopped = json!({"status": "success", "message": "VM stopped", "data": {}});
+    assert_eq!(operator.reply(), stopped);
+    assert_eq!((store.names().len(), hypervisor.containers().len()), (0, 0));
+    assert_eq!(bed.containers_available(), Some(1));
+    wait_until("its end is reported", DEADLINE, || *operators.lock().unwrap() == [true]);
+    assert_eq!(operator.fail(request("stop", json!({"vm_id": name}))), "VM does not exist");
+}
+
+#[test]
+fn the_operator_stops_only_vms_of_this_server() {
+    let (bed, _, store) = bed();
+    let other = ServerId::parse(&"0f".repeat(16)).expect("an id");
+    let foreign = "00000000-0000-4000-8000-000000000000";
+    store.add_managed(foreign, other);
+    let before = store.names();
+    let mut operator = bed.operator();
+    for (name, message) in [
+        ("web", "the VM is not managed by this server"),
+        (foreign, "the VM is not managed by this server"),
+        ("nobody", "VM does not exist"),
+        ("00000000-0000-4000-8000-000000000001", "VM does not exist"),
+    ] {
+        assert_eq!(operator.fail(request("stop", json!({"vm_id": name}))), message, "{name}");
+    }
+    assert_eq!(operator.fail(request("stop", json!({}))), "missing field: vm_id");
+    assert_eq!(store.names(), before);
+}
+
+/// The server runs, but could not remove the row at its start.
+#[test]
+fn the_operator_removes_a_row_that_a_crash_has_left() {
+    let (bed, _, store) = bed();
+    let credentials = create(&mut bed.client());
+    let name = credentials["container_uuid"].as_str().expect("a text");
+    let stale = "00000000-0000-4000-8000-000000000002";
+    store.add_managed(stale, bed.server_id());
+    assert_eq!(bed.operator().succeed("stop", json!({"vm_id": stale})), json!({}));
+    assert_eq!(store.names(), ["web", name]);
 }

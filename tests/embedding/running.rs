@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
-use vmherd::{Config, ListenAddress, LocalClient, Running, Server, ServerBuilder};
+use vmherd::{Config, ListenAddress, LocalClient, Running, Server, ServerBuilder, ServerId};
 
 use crate::common::{Client, TempDir};
 use crate::{GRACE, client, config, tcp_address};
@@ -14,7 +14,7 @@ pub struct Bed {
     running: Running,
     addresses: Vec<ListenAddress>,
     /// Removed after the server has ended, if it is the server's own.
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
 }
 
 impl Bed {
@@ -32,14 +32,14 @@ impl Bed {
         let mut config = config(&directory);
         change(&mut config);
         let bed = Bed::serving(add(Server::builder(config)));
-        Bed { _directory: Some(directory), ..bed }
+        Bed { directory: Some(directory), ..bed }
     }
 
     /// The server of `builder`, whose directory outlasts it.
     pub fn serving(builder: ServerBuilder) -> Bed {
         let server = builder.bind().expect("a server");
         let addresses = server.addresses().to_vec();
-        Bed { running: server.start().expect("a running server"), addresses, _directory: None }
+        Bed { running: server.start().expect("a running server"), addresses, directory: None }
     }
 
     /// A new client.
@@ -50,6 +50,21 @@ impl Bed {
     /// A new client in the server's process.
     pub fn local_client(&self) -> LocalClient {
         self.running.client().expect("it accepts")
+    }
+
+    /// A new client on the server's own socket.
+    pub fn operator(&self) -> Client {
+        match self.addresses.last() {
+            Some(ListenAddress::Unix(path)) => Client::connect_unix(path),
+            other => panic!("no socket: {other:?}"),
+        }
+    }
+
+    /// The server's id in the store.
+    pub fn server_id(&self) -> ServerId {
+        let directory = self.directory.as_ref().expect("a directory of its own");
+        let text = std::fs::read_to_string(directory.path().join("id")).expect("a file");
+        ServerId::parse(text.trim_end()).expect("an id")
     }
 
     /// The address of its listener.

@@ -1,4 +1,5 @@
-//! The verbs `CREATE` and `DESTROY`: a hypervisor creates and destroys containers, and each is a VM of the registry.
+//! The verbs `CREATE` and `DESTROY`: a hypervisor creates and destroys containers, and each is a VM of the registry. The
+//! operator's `stop` is `DESTROY` without credentials.
 
 use std::io;
 
@@ -12,10 +13,11 @@ use crate::embed::{ClientKey, ContainerChange, ContainerOrder};
 use crate::ids::ContainerId;
 use crate::limits;
 use crate::model::{
-    Answer, Container, ContainerCredentials, Failure, Management, NewContainer, NewVm, Secret, TokenHash,
+    Answer, Container, ContainerCredentials, Credentials, Failure, Management, NewContainer, NewVm, Secret,
+    TokenHash, VmName,
 };
 use crate::store::Write;
-use crate::work::{Work, WorkError, WorkResult, WrongResult};
+use crate::work::{Read, Work, WorkError, WorkResult, WrongResult};
 
 /// A hypervisor works, or a row of the registry changes.
 #[derive(Debug)]
@@ -28,6 +30,10 @@ pub enum Stage {
     RemoveRow { id: ContainerId, client: Box<ClientKey> },
     /// A container is destroyed.
     Destroy(ContainerId),
+    /// The VM to stop has no container. It is looked up.
+    Find(VmName),
+    /// Its row, which an earlier run of this server has left, is removed.
+    RemoveStale(VmName),
 }
 
 /// What the client of a new container gets besides the container, and the token of its VM.
@@ -52,6 +58,18 @@ impl App {
         let Some(credentials) = credentials else { return Next::failed(Failure::InvalidCredentials) };
         let begun = self.containers.destroy(&credentials);
         self.begin_destroy(context, credentials.id, begun)
+    }
+
+    /// Destroys the container of the VM `name`, without credentials.
+    pub(super) fn stop_vm(&mut self, context: Context, name: VmName) -> Next<Stage> {
+        let id = ContainerId::parse(name.as_str());
+        match id.and_then(|id| Some((id, self.containers.stop(id)?))) {
+            Some((id, begun)) => self.begin_destroy(context, id, begun),
+            None => Next::Work {
+                work: Work::Read(Read::FindCredentials { name: name.clone() }),
+                stage: Stage::Find(name),
+            },
+        }
     }
 
     fn begin_create(&mut self, context: Context) -> Result<Next<Stage>, Failure> {
@@ -163,7 +181,10 @@ impl Secrets {
 
 impl StageInfo for Stage {
     fn subject(&self) -> Subject {
-        self.container().map_or(Subject::None, |(id, _)| Subject::Container(id))
+        match self {
+            Stage::Find(name) | Stage::RemoveStale(name) => Subject::Name(name.clone()),
+            stage => stage.container().map_or(Subject::None, |(id, _)| Subject::Container(id)),
+        }
     }
 
     fn container(&self) -> Option<(ContainerId, Step)> {
@@ -172,6 +193,7 @@ impl StageInfo for Stage {
             Stage::AddRow(new) => Some((new.credentials.id, Step::AddRow)),
             Stage::RemoveRow { id, .. } => Some((*id, Step::RemoveRow)),
             Stage::Destroy(id) => Some((*id, Step::Destroy)),
+            Stage::Find(_) | Stage::RemoveStale(_) => None,
         }
     }
 }
@@ -211,6 +233,18 @@ impl Continue for Stage {
                     ContainerChange::Destroyed(Err(error)) => failed(error.is_unavailable),
                     _ => return Err(WrongResult),
                 }
+            }
+            Stage::Find(name) => match (result.credentials()?, app.containers.server()) {
+                (None, _) => Next::failed(Failure::NoSuchVm),
+                (Some(Credentials { managed_by: Some(by), .. }), Some(server)) if by == server => {
+                    let write = Write::RemoveManaged { server, names: vec![name.clone()] };
+                    Next::Work { work: Work::Write(write), stage: Stage::RemoveStale(name) }
+                }
+                (Some(_), _) => Next::failed(Failure::NotManagedHere),
+            },
+            Stage::RemoveStale(_) => {
+                result.written()?;
+                Next::Answer(Answer::Destroyed)
             }
         })
     }

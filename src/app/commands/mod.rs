@@ -231,6 +231,7 @@ impl App {
             Command::VerbDestroy(credentials) => {
                 self.destroy_container(context, credentials).map(Stage::Containers)
             }
+            Command::Stop(name) => self.stop_vm(context, name).map(Stage::Containers),
             Command::Health => server::health().map(Stage::Server),
             Command::Register { name, shape, disk_sizes_gib, password } => {
                 vms::register(name, shape, disk_sizes_gib, password).map(Stage::Vms)

@@ -1,4 +1,4 @@
-//! VMs: `register` and `update`.
+//! VMs: `register`, `update` and `stop`.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::ids::DiskId;
 use crate::limits;
 use crate::model::{Answer, BadField, Command, CommandName, DiskChange, Failure, VmChange, VmName, VmShape};
 
-pub(super) static COMMANDS: [CommandSpec; 2] = [
+pub(super) static COMMANDS: [CommandSpec; 3] = [
     CommandSpec::new(
         CommandName::Register,
         &["vm_id", "ram", "cpu", "password", "disks", "token"],
@@ -18,6 +18,7 @@ pub(super) static COMMANDS: [CommandSpec; 2] = [
         read_register,
     ),
     CommandSpec::new(CommandName::Update, &["ram", "cpu", "disks", "token"], VM_FIELDS, read_update),
+    CommandSpec::new(CommandName::Stop, &["vm_id", "token"], VM_FIELDS, read_stop),
 ];
 
 const DISKS: ObjectList = ObjectList {
@@ -48,6 +49,11 @@ fn read_update(data: &JsonFields<'_>) -> Result<Command, Failure> {
         return Err(Failure::EmptyUpdate);
     }
     Ok(Command::Update(change))
+}
+
+fn read_stop(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    data.check_missing(&["vm_id"])?;
+    Ok(Command::Stop(read_name(data.value_or_null("vm_id"), VmName::parse)?))
 }
 
 fn read_ram(value: &str) -> Result<u32, BadField> {
@@ -118,6 +124,7 @@ pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
             write_raw(output, "}");
         }
         Answer::Updated => write_done("VM info updated successfully", output),
+        Answer::Destroyed => write_done("VM stopped", output),
         _ => return false,
     }
     true
