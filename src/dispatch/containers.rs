@@ -220,3 +220,7 @@ impl<J: Jobs> Dispatcher<J> {
         Some(entry.1)
     }
 }
+
+#[cfg(test)]
+#[path = "containers_tests.rs"]
+mod tests;

@@ -27,7 +27,8 @@ pub trait Hypervisor: Send + Sync {
     }
 
     /// The time that [`Hypervisor::create`] has, from the arrival of the request; two minutes, unless the hypervisor says
-    /// otherwise. After it the client gets `outcome unknown`, and the container is destroyed when it is created.
+    /// otherwise. After it the client gets `outcome unknown`, and the container is destroyed when it is created. The VM of the
+    /// container is added to the store within the same time.
     fn create_time_max(&self) -> Duration {
         limits::CREATE_DEADLINE
     }
