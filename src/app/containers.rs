@@ -176,13 +176,12 @@ impl Containers {
         Some(Work::Container(hypervisor.destroy(id, Some(client))))
     }
 
-    /// Has the server end a container whose client does not get it; returns whether this is new.
-    pub fn undo(&mut self, id: ContainerId) -> bool {
-        let is_new = self.get(id).is_some_and(|entry| entry.end == End::Nobody);
-        if is_new {
+    /// Has the server end a container whose client does not get it.
+    pub fn undo(&mut self, id: ContainerId) {
+        if self.get(id).is_some_and(|entry| entry.end == End::Nobody) {
+            log::info!("a client did not get the container {id}: destroying it");
             self.end(id);
         }
-        is_new
     }
 
     /// Notes that a container has ended by itself.
@@ -192,9 +191,9 @@ impl Containers {
             Some(entry) if !entry.has_ended => {
                 entry.has_ended = true;
                 let client = entry.client.clone();
-                // A request that adds its row finds it out.
-                if entry.row != Row::Adding {
-                    self.undo(id);
+                // A request that adds its row, or destroys it, finds it out.
+                if entry.row != Row::Adding && entry.end == End::Nobody {
+                    self.end(id);
                 }
                 EndNews::Ended(client)
             }
@@ -242,7 +241,10 @@ impl Containers {
             (Step::Create, _) => drop(self.by_id.remove(&IdHash::of(id))),
             (Step::AddRow, outcome) => {
                 entry.row = if outcome == Outcome::NotDone { Row::None } else { Row::Present };
-                self.end(id);
+                match entry.end {
+                    End::Nobody => self.undo(id),
+                    End::Client | End::Server => self.end(id),
+                }
             }
             (Step::RemoveRow, Outcome::Done) => {
                 entry.row = Row::None;
@@ -280,7 +282,7 @@ impl Containers {
             // Its result is still to come.
             Step::Create | Step::Destroy => {}
             // The guest need not wait for the result.
-            Step::AddRow => self.end(id),
+            Step::AddRow => self.undo(id),
             // It may be removed twice.
             Step::RemoveRow => {
                 entry.row = Row::Present;

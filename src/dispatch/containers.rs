@@ -22,7 +22,7 @@ impl<J: Jobs> Dispatcher<J> {
     pub(super) fn container_answered(&mut self, conn: ConnId, id: ContainerId, is_written: bool) {
         match is_written {
             true => drop(self.unsent.insert((conn, id))),
-            false => self.undo(id),
+            false => self.app.containers_mut().undo(id),
         }
     }
 
@@ -34,7 +34,7 @@ impl<J: Jobs> Dispatcher<J> {
     /// Ends the containers whose clients did not get the whole answer before their connection ended.
     pub(super) fn undo_unsent(&mut self, conn: ConnId) {
         while let Some(id) = self.pop_unsent(conn) {
-            self.undo(id);
+            self.app.containers_mut().undo(id);
         }
     }
 
@@ -126,7 +126,7 @@ impl<J: Jobs> Dispatcher<J> {
             (Ok(WorkResult::Container(report)), _) => {
                 self.app.containers_mut().apply(&report);
                 if let ContainerChange::Created(Ok(_)) = report.change {
-                    self.undo(report.id);
+                    self.app.containers_mut().undo(report.id);
                 }
             }
             (Ok(WorkResult::ManagedVms(names)), Some(Owner::Internal(InternalJob::ReadRows(server)))) => {
@@ -175,12 +175,6 @@ impl<J: Jobs> Dispatcher<J> {
     fn settle_step(&mut self, id: ContainerId, step: Step, result: &Result<WorkResult, WorkError>) {
         let outcome = result.as_ref().map_or_else(Outcome::of, |_| Outcome::Done);
         self.app.containers_mut().settle(id, step, outcome);
-    }
-
-    fn undo(&mut self, id: ContainerId) {
-        if self.app.containers_mut().undo(id) {
-            log::info!("a client did not get the container {id}: destroying it");
-        }
     }
 
     fn advance(&mut self, id: ContainerId, now: Instant) {
