@@ -52,6 +52,8 @@ pub struct ServerLoop {
     control: Arc<ReactorControl>,
     clock: SystemClock,
     phase: Phase,
+    /// The hypervisor ends its containers, because of the phase.
+    hypervisor_stop: Option<HypervisorStop>,
     descriptor: OwnedFd,
 }
 
@@ -89,7 +91,7 @@ pub(super) struct Serving {
 impl ServerLoop {
     pub(super) fn new(serving: Serving, control: Arc<ReactorControl>, descriptor: OwnedFd) -> ServerLoop {
         let (serving, clock) = (Some(serving), SystemClock::new());
-        ServerLoop { serving, control, clock, phase: Phase::Serving, descriptor }
+        ServerLoop { serving, control, clock, phase: Phase::Serving, hypervisor_stop: None, descriptor }
     }
 
     /// Waits for events, at most `wait_max` (`None`: as long as there is nothing to do), then does a bounded amount of
@@ -146,6 +148,13 @@ impl ServerLoop {
             return Err(io::Error::other(failure));
         }
         let connections_grace = |grace: Duration| grace.saturating_sub(limits::STOP_RESERVE);
+        // At once, since a request may wait for a container that boots, and containers may take all the time.
+        if let (true, None, Some(grace)) =
+            (matches!(self.phase, Phase::Serving), &self.hypervisor_stop, requests.stop.or(requests.restart))
+        {
+            let time_max = grace.saturating_sub(limits::CALLBACKS_STOP_MIN).max(limits::HYPERVISOR_STOP_MIN);
+            self.hypervisor_stop = factory.stop_hypervisor(time_max);
+        }
         match (requests.stop, requests.restart, &mut self.phase) {
             (Some(grace), _, phase) => {
                 // Waiters of a restart are dropped.
@@ -174,7 +183,7 @@ impl ServerLoop {
             return Ok(());
         };
         let net = reactor.into_net();
-        let mut stopping = factory.stop_hypervisor(limits::STOP_GRACE);
+        let mut stopping = self.hypervisor_stop.take();
         queues.shut_down(limits::WORKER_SHUTDOWN_WAIT);
         stopping.iter_mut().for_each(HypervisorStop::workers_ended);
         if let Some(stopping) = stopping {
@@ -219,8 +228,8 @@ impl ServerLoop {
             _ => None,
         };
         // The workers end and the last points are written meanwhile.
-        let containers = left(limits::CALLBACKS_STOP_MIN).unwrap_or(limits::STOP_GRACE);
-        let mut stopping = factory.stop_hypervisor(containers.max(limits::HYPERVISOR_STOP_MIN));
+        let stopping = self.hypervisor_stop.take();
+        let mut stopping = stopping.or_else(|| factory.stop_hypervisor(limits::STOP_GRACE));
         // Waiting points are written meanwhile; after this no new ones arrive.
         let workers = left(limits::STOP_RESERVE - limits::WORKER_SHUTDOWN_WAIT).unwrap_or_default();
         queues.shut_down(workers.max(limits::WORKER_SHUTDOWN_WAIT));
