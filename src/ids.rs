@@ -54,7 +54,7 @@ impl ContainerId {
     pub(crate) const MIN: ContainerId = ContainerId([0; 16]);
 
     /// Parses a UUID of any version in lower case.
-    pub(crate) fn parse(text: &str) -> Option<ContainerId> {
+    pub fn parse(text: &str) -> Option<ContainerId> {
         let mut digits = text.bytes();
         let mut bytes = [0; 16];
         for (index, byte) in bytes.iter_mut().enumerate() {

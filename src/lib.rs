@@ -197,8 +197,8 @@ pub use config::{
 };
 pub use config::{is_plain_name, may_hold_password, redact};
 pub use embed::{
-    Client, ClientId, ContainerOrder, DecryptError, EndReporter, Event, EventKind, HandlerRequest,
-    Hypervisor, KeyPair, RequestHandler, Responder, RunningContainer, TestHypervisor,
+    Client, ClientId, ContainerOrder, DecryptError, Event, EventKind, HandlerRequest, Hypervisor, KeyPair,
+    RequestHandler, Responder, TestHypervisor,
 };
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{ContainerId, DiskId, ServerId, VmId};
@@ -206,6 +206,8 @@ pub use model::{
     Access, AccessGroup, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response, Secret,
     Statistics, Vm, VmName, VmShape,
 };
+#[cfg(feature = "qemu")]
+pub use qemu::{Accelerator, GuestNetwork, Qemu, QemuSettings};
 pub use reactor::local::LocalClient;
 pub use registry::{Registry, RegistryError};
 pub use server::{

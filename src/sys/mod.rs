@@ -2,9 +2,13 @@
 //!
 //! Each libc call has a function of its own, whose types rule out misuse, with a SAFETY comment beside the call.
 
+#[cfg(feature = "qemu")]
+pub mod child;
 pub mod epoll;
 pub mod memory;
 pub mod owner;
+#[cfg(feature = "qemu")]
+pub mod pidfd;
 pub mod process;
 pub mod socket;
 
