@@ -7,6 +7,7 @@ use crate::limits;
 
 pub use crate::limits::{
     CPUS_MAX, DISK_GIB_MAX, DISKS_PER_VM_MAX, ECHOED_CHARS_MAX, LISTENERS_MAX, RAM_MIB_MAX, STOP_GRACE,
+    VMS_RUNNING_MAX as VMS_RUNNING_DEFAULT,
 };
 
 /// Timeouts of a connection.
@@ -45,5 +46,17 @@ pub const ARGON2_MEMORY_KIB: RangeInclusive<u64> =
 pub const ARGON2_PASSES: RangeInclusive<u64> = 1..=limits::ARGON2_PASSES_MAX as u64;
 /// Lanes of a password hash.
 pub const ARGON2_LANES: RangeInclusive<u64> = 1..=limits::ARGON2_LANES_MAX as u64;
+/// VMs that run at a time.
+pub const VMS_RUNNING: RangeInclusive<u64> = 1..=limits::CONTAINERS_MAX as u64;
+/// Memory of a VM that this host runs, in MiB.
+pub const VM_RAM_MIB: RangeInclusive<u64> = limits::VM_RAM_MIB_MIN as u64..=limits::RAM_MIB_MAX as u64;
+/// Processors of a VM that this host runs.
+pub const VM_CPUS: RangeInclusive<u64> = 1..=limits::CPUS_MAX as u64;
+/// The time for a VM to become ready.
+pub const VM_READY: RangeInclusive<Duration> = limits::VM_READY_TIMEOUT_MIN..=limits::VM_READY_TIMEOUT_MAX;
+/// The time for a VM to power off.
+pub const VM_STOP: RangeInclusive<Duration> = limits::VM_STOP_TIMEOUT_MIN..=limits::VM_STOP_TIMEOUT_MAX;
+/// The life of a VM, and its time without a connection.
+pub const VM_LIFE: RangeInclusive<Duration> = limits::VM_LIFE_MIN..=limits::VM_LIFE_MAX;
 /// Bytes of a password.
 pub const PASSWORD_BYTES: RangeInclusive<usize> = limits::PASSWORD_BYTES_MIN..=limits::PASSWORD_BYTES_MAX;

@@ -82,6 +82,7 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/docs/protocols.md",
         "share/doc/vmherd/docs/security.md",
         "share/doc/vmherd/docs/settings.md",
+        "share/doc/vmherd/docs/vms.md",
         "share/doc/vmherd/sql/README.md",
         "share/doc/vmherd/store-credential.conf",
         "share/doc/vmherd/systemd/README.md",

@@ -27,7 +27,7 @@ fn the_manager_gets_status_notifications() {
     assert_eq!(manager.next(), ready, "as before");
 
     daemon.stop();
-    assert!(manager.next().starts_with("STOPPING=1\nSTATUS="));
+    assert!(manager.next().starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=10000000\nSTATUS="));
 }
 
 #[test]

@@ -61,10 +61,10 @@ impl Notifier {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}\n{status}"));
     }
 
-    /// Reports that the service is stopping.
-    pub fn stopping(&self) {
-        let status = status_line("stopping: finishing requests in flight");
-        self.send(&format!("STOPPING=1\n{status}"));
+    /// Reports that the service is stopping, and may need this long for it, whatever the unit says.
+    pub fn stopping(&self, time_max: Duration) {
+        let (status, time) = (status_line("stopping: finishing requests in flight"), time_max.as_micros());
+        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={time}\n{status}"));
     }
 
     /// A function that sends a watchdog message and never waits. `None` without a manager.
@@ -131,8 +131,8 @@ mod tests {
         let lines: Vec<&str> = message.lines().collect();
         let time: u128 = lines[1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
         assert!(lines[0] == "RELOADING=1" && (before..=before + 60_000_000).contains(&time), "{message}");
-        notifier.stopping();
-        assert!(received(&manager).starts_with("STOPPING=1\nSTATUS="));
+        notifier.stopping(Duration::from_secs(7));
+        assert!(received(&manager).starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=7000000\nSTATUS="));
         let mut beat = notifier.watchdog().unwrap().expect("there is a manager");
         beat();
         assert_eq!(received(&manager), "WATCHDOG=1");

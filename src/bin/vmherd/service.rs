@@ -7,14 +7,21 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{self, ExitCode};
 use std::thread;
+use std::time::Duration;
 
 use log::{Level, error, info, warn};
-use vmherd::{Config, InheritedListener, ListenAddress, Running, Server, raise_descriptor_limit};
+#[cfg(feature = "qemu")]
+use vmherd::Qemu;
+use vmherd::{
+    Config, InheritedListener, ListenAddress, Running, Server, ServerBuilder, raise_descriptor_limit,
+};
 
 use crate::activation::inherited_sockets;
 use crate::limits;
 use crate::logging::{self, LineStyle, Logging};
 use crate::notify::{Notifier, watchdog_interval};
+#[cfg(feature = "qemu")]
+use crate::settings::VmSettings;
 use crate::settings::{Invocation, Report, Resolved, Sources};
 use crate::signal_loop::{self, ShutdownResult, SignalHandler};
 use crate::sys::poll::wait_readable;
@@ -45,14 +52,26 @@ fn run(
     signals: &mut Signals,
     log: &Logging,
 ) -> io::Result<ShutdownResult> {
+    #[cfg(feature = "qemu")]
+    let vms = resolved.vms.clone();
     let Resolved { mut config, report, warnings, .. } = resolved;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let notifier = Notifier::new(|name| env::var_os(name))?;
     limit_connections(&mut config);
     info!("opening the store {}", config.store);
     notifier.status(&format!("opening the store {}", config.store));
-    let Some(mut server) = bind(&config, inherited)? else {
-        notifier.stopping();
+    let builder = Server::builder(config.clone());
+    let stop_grace = limits::STOP_GRACE;
+    #[cfg(feature = "qemu")]
+    let (builder, stop_grace) = match vms {
+        Some(VmSettings { qemu, running_max, .. }) => {
+            let stop_grace = stop_grace + qemu.stop_timeout;
+            (builder.hypervisor(Qemu::new(qemu)).containers_max(running_max), stop_grace)
+        }
+        None => (builder, stop_grace),
+    };
+    let Some(mut server) = bind(builder.inherit(inherited))? else {
+        notifier.stopping(stop_time_max(limits::STOP_GRACE));
         return Ok(ShutdownResult::Completed);
     };
     if let Some(interval) = watchdog_interval(|name| env::var_os(name))
@@ -75,10 +94,11 @@ fn run(
     if let Some(address) = server_addresses.first() {
         info!("ready; try: {}", example_request(address));
     }
-    let mut service = Service { running, log, notifier, sources, started, latest: report, status };
+    let mut service =
+        Service { running, log, notifier, sources, started, latest: report, status, stop_grace };
     service.notify_ready();
     let ended = service.running.ended().try_clone_to_owned()?;
-    let stop_wait_max = limits::STOP_GRACE + limits::STOP_OVERRUN;
+    let stop_wait_max = stop_grace + limits::STOP_OVERRUN;
     let end = signal_loop::wait_for_shutdown(signals, ended.as_fd(), stop_wait_max, &mut service)?;
     // After a forced or late end, do not wait for threads that still run.
     if end != ShutdownResult::Completed {
@@ -92,15 +112,14 @@ fn run(
 
 /// Binds the server on a thread of its own, so that a signal can stop the daemon while the store is slow to open; then
 /// there is no server. The thread ends with the process.
-fn bind(config: &Config, inherited: Vec<InheritedListener>) -> io::Result<Option<Server>> {
+fn bind(builder: ServerBuilder) -> io::Result<Option<Server>> {
     // Take only signals that end the process; others stay pending until the server runs.
     let mut signals = Signals::block(&Signal::ENDING)?;
     let (has_bound, binds) = UnixStream::pair()?;
-    let config = config.clone();
     let binding = thread::Builder::new().name("vmherd-bind".into()).spawn(move || {
         // Closes when the thread ends for any reason.
         let _binds = binds;
-        Server::builder(config).inherit(inherited).counter("log_lines_dropped", logging::lines_dropped).bind()
+        builder.counter("log_lines_dropped", logging::lines_dropped).bind()
     })?;
     loop {
         let [is_bound, has_signal] = wait_readable([has_bound.as_fd(), signals.as_fd()], None)?;
@@ -127,13 +146,15 @@ struct Service<'a> {
     latest: Report,
     /// The normal status for the service manager.
     status: String,
+    /// The time that a stop may take.
+    stop_grace: Duration,
 }
 
 impl SignalHandler for Service<'_> {
     fn stop(&mut self, signal: Signal) {
-        info!("{signal}: stopping, within {} s; a second signal stops at once", limits::STOP_GRACE.as_secs());
-        self.notifier.stopping();
-        self.running.stop_handle().stop(limits::STOP_GRACE);
+        info!("{signal}: stopping, within {} s; a second signal stops at once", self.stop_grace.as_secs());
+        self.notifier.stopping(stop_time_max(self.stop_grace));
+        self.running.stop_handle().stop(self.stop_grace);
     }
 
     fn reload(&mut self) {
@@ -167,7 +188,7 @@ impl Service<'_> {
 
     /// Reads the settings again and applies all of them, or none if any is invalid.
     fn reload_settings(&mut self) -> Result<(), String> {
-        let Resolved { mut config, log, report, warnings } = match self.sources.parse() {
+        let Resolved { mut config, log, report, warnings, .. } = match self.sources.parse() {
             Ok(Invocation::Run(resolved)) => *resolved,
             Ok(_) => return Err("the settings no longer ask to run the daemon".into()),
             Err(error) => return Err(error.to_string()),
@@ -189,6 +210,11 @@ impl Service<'_> {
         }
         Ok(())
     }
+}
+
+/// The time that a stop with this grace period takes at most.
+fn stop_time_max(grace: Duration) -> Duration {
+    grace + limits::STOP_OVERRUN + limits::LOG_FLUSH_WAIT
 }
 
 /// A command that sends a first request to `address`.

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use vmherd::{Config, InvalidSetting, Location, redact};
+#[cfg(feature = "qemu")]
+use vmherd::{GuestNetwork, ListenAddress};
 
 use super::config_error::ConfigError;
 use super::environment::Environment;
@@ -13,6 +15,8 @@ use super::report::Report;
 use super::setting::Setting;
 use super::sources::{ParsedSources, SourcedValues, Sources};
 use super::table::{SETTINGS, tool_settings};
+#[cfg(feature = "qemu")]
+use super::vm_settings::VmSettings;
 
 /// What a command line asks for.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,6 +34,9 @@ pub struct Resolved {
     pub config: Config,
     /// The settings of the log.
     pub log: LogSettings,
+    /// The settings of the VMs that the daemon runs; `None`: it runs none.
+    #[cfg(feature = "qemu")]
+    pub vms: Option<VmSettings>,
     /// Each setting's value and origin.
     pub report: Report,
     /// Warnings, such as unknown variables.
@@ -70,21 +77,96 @@ impl Sources {
         }
         let (partial, mut report) = load(SETTINGS.iter(), &sources)?;
         let (log, is_check) = (partial.log.clone(), partial.is_check);
+        #[cfg(feature = "qemu")]
+        let (vms, has_vm_settings) = (partial.vms.clone(), partial.vms != VmSettings::default());
         let config = with_places(partial, environment, true)?;
+        #[cfg(feature = "qemu")]
+        let vms = vms.check(&config, &report)?;
         report.set_computed("store", config.store.to_string());
         report.set_computed("state-dir", config.state_dir.display().to_string());
         report.set_computed("auth-workers", config.auth_workers.to_string());
         let listen_origin = report.origin("listen").map_or_else(String::new, Origin::to_string);
         config.check(&listen_origin).map_err(|error| ConfigError::Value(error.to_string()))?;
         let warnings = sources.warnings();
+        #[cfg(feature = "qemu")]
+        let warnings = match vms {
+            None if has_vm_settings => [warnings, unused_vm_settings(&report)].concat(),
+            _ => warnings,
+        };
         if is_check {
             return print(warnings, "the configuration is valid\n".into());
         }
         if arguments.has("show-config") {
             return print(warnings, report.to_string());
         }
-        Ok(Invocation::Run(Box::new(Resolved { config, log, report, warnings })))
+        Ok(Invocation::Run(Box::new(Resolved {
+            config,
+            log,
+            #[cfg(feature = "qemu")]
+            vms,
+            report,
+            warnings,
+        })))
     }
+}
+
+#[cfg(feature = "qemu")]
+impl VmSettings {
+    /// The settings with their places, if there is an image.
+    fn check(mut self, config: &Config, report: &Report) -> Result<Option<VmSettings>, ConfigError> {
+        let Some(image) = self.image.clone() else { return Ok(None) };
+        self.qemu.image = image;
+        self.qemu.state_dir = config.state_dir.clone();
+        let name = |flag| report.origin(flag).map_or_else(String::new, Origin::to_string);
+        if self.enroll {
+            let why = match (self.qemu.network, enrollment_address(config)) {
+                (GuestNetwork::Restricted, _) => "VMs reach the daemon only with --vm-network open",
+                (_, None) => "VMs reach the daemon only at a TCP port that --listen names",
+                (GuestNetwork::Open, address) => {
+                    self.qemu.enrollment_address = address;
+                    ""
+                }
+            };
+            if !why.is_empty() {
+                return Err(ConfigError::Value(format!("{}: {why}", name("vm-enroll"))));
+            }
+        }
+        let (ports, vms) = (self.qemu.ports.len(), self.running_max);
+        if ports < vms as usize {
+            return Err(ConfigError::Value(format!(
+                "{}: {ports} ports are too few for {vms} VMs ({})",
+                name("vm-ports"),
+                name("vms-running-max")
+            )));
+        }
+        Ok(Some(self))
+    }
+}
+
+/// The first TCP listener, as a VM of this host reaches it: loopback addresses of the host are one address there.
+#[cfg(feature = "qemu")]
+fn enrollment_address(config: &Config) -> Option<String> {
+    config.listen.iter().find_map(|listener| match &listener.address {
+        ListenAddress::Tcp(address) if address.port() == 0 => None,
+        ListenAddress::Tcp(address) if address.ip().is_loopback() || address.ip().is_unspecified() => {
+            Some(format!("10.0.2.2:{}", address.port()))
+        }
+        ListenAddress::Tcp(address) => Some(address.to_string()),
+        ListenAddress::Unix(_) => None,
+    })
+}
+
+/// Warnings about settings of VMs where there are none.
+#[cfg(feature = "qemu")]
+fn unused_vm_settings(report: &Report) -> Vec<String> {
+    let origins = SETTINGS
+        .iter()
+        .filter(|setting| setting.is_of_vms())
+        .filter_map(|setting| report.origin(setting.flag));
+    let explicit = origins.filter(|origin| origin.is_explicit());
+    explicit
+        .map(|origin| format!("{origin} has no effect: the daemon runs no VMs without --vm-image"))
+        .collect()
 }
 
 impl ToolSettings {

@@ -265,6 +265,87 @@ static SECTIONS: &[Section] = &[
         ],
     ),
     (
+        "Virtual machines on this host",
+        &[
+            (
+                "vm-image",
+                "The image that the verb `CREATE` boots a VM from: an ISO image, or that of a disk in the format \
+                 qcow2 or raw. Without this setting the daemon runs no VMs. The image must have an SSH server, and \
+                 cloud-init or something else that reads a NoCloud seed: [VMs](vms.md). A VM writes to a copy that \
+                 is gone when it ends.",
+            ),
+            (
+                "vms-running-max",
+                "The number of VMs that run at a time. One more gets `Unavailable (Running containers maximum amount \
+                 was reached)`. At most as many boot at a time as the host has processors.",
+            ),
+            (
+                "vm-ports",
+                "The ports of this host at which the VMs' SSH servers are reached, one each. There must be as many \
+                 as `--vms-running-max`, and some more where other programs use this range.",
+            ),
+            (
+                "vm-address",
+                "The address at which these ports listen. `0.0.0.0` lets other hosts reach the VMs; their users \
+                 have random passwords of 120 characters.",
+            ),
+            ("vm-memory", "Memory of a VM in MiB."),
+            ("vm-cpus", "Processors of a VM."),
+            (
+                "vm-accel",
+                "What runs the code of VMs. `kvm` is the processor, through `/dev/kvm`: the daemon does not start \
+                 if its user may not use that. `tcg` is QEMU: some ten times slower. `auto` takes kvm where the \
+                 user may use it.",
+            ),
+            (
+                "vm-network",
+                "What VMs reach besides their own SSH port. `restricted`: nothing. `open`: what the host reaches, \
+                 and the services on its loopback addresses, this daemon among them: there a VM counts as a program \
+                 on this host.",
+            ),
+            (
+                "vm-user-data",
+                "A file with user-data for cloud-init, which every VM gets besides its user: it begins with the line \
+                 `#cloud-config`, or with `#!` if it is a script.",
+            ),
+            (
+                "vm-enroll",
+                "Gives each VM a token with which a program in it authenticates as this VM, in the file \
+                 `/etc/vmherd/enrollment.json` for root, with the address of the daemon: that of the first TCP \
+                 listener. The token is valid when the VM is in the lists, and as long as it lives.",
+            ),
+            (
+                "vm-ready-timeout",
+                "The time from the start of QEMU until the SSH server of the VM greets; then `CREATE` is answered. \
+                 After it the VM is ended, `CREATE` fails, and the last lines of its serial console are in the log. \
+                 A `CREATE` waits for as long before that while others boot.",
+            ),
+            (
+                "vm-stop-timeout",
+                "The time that VMs get to power off when the daemon stops, all at once. Then QEMU is told to quit, \
+                 and killed a second later. A stop may take this much longer.",
+            ),
+            ("vm-life-max", "The time after which a VM is ended."),
+            (
+                "vm-idle-timeout",
+                "The time without a connection to its SSH port after which a VM is ended. It is looked at every five \
+                 seconds.",
+            ),
+            ("vm-reboot", "Lets VMs reboot. By default a reboot ends the VM, as a power-off does."),
+            (
+                "vms-survive",
+                "Leaves the VMs running when the daemon stops or crashes. The next daemon on the same state directory \
+                 takes them over. By default they are ended, and those of a daemon that has crashed with it.",
+            ),
+            ("vm-machine", "QEMU's machine type."),
+            ("vm-qemu", "QEMU: a path, or a name that is found as the shell does."),
+            (
+                "vm-qemu-arg",
+                "One more argument for QEMU. Write it as `--vm-qemu-arg=-cpu --vm-qemu-arg=max`.",
+            ),
+        ],
+    ),
+    (
         "Log and settings file",
         &[
             (

@@ -10,7 +10,7 @@ mod environment;
 mod environment_file;
 mod help;
 mod loader;
-#[cfg(all(test, feature = "sqlite", feature = "http"))]
+#[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu"))]
 mod manual;
 mod origin;
 mod partial;
@@ -27,6 +27,10 @@ mod tests;
 mod values;
 #[cfg(test)]
 mod values_tests;
+#[cfg(feature = "qemu")]
+mod vm_settings;
+#[cfg(all(test, feature = "qemu"))]
+mod vm_settings_tests;
 
 pub use arguments::{Arguments, Flag, Takes};
 pub use config_error::{ConfigError, EX_CONFIG};
@@ -39,3 +43,5 @@ pub use setting::Setting;
 pub use sources::{ParsedSources, Sources};
 pub use table::tool_settings;
 pub use values::parse_number;
+#[cfg(feature = "qemu")]
+pub use vm_settings::VmSettings;

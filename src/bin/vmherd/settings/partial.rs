@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use vmherd::{Config, Location};
 
+#[cfg(feature = "qemu")]
+use super::vm_settings::VmSettings;
+
 /// A configuration under construction; begins with the defaults.
 #[derive(Default)]
 pub struct PartialConfig {
@@ -14,6 +17,8 @@ pub struct PartialConfig {
     pub(super) store_file: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) is_check: bool,
+    #[cfg(feature = "qemu")]
+    pub(super) vms: VmSettings,
 }
 
 /// The settings of the log.

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use vmherd::{Config, Timeouts, redact};
+use vmherd::{Timeouts, redact};
 
 use super::arguments::{Flag, Takes};
 use super::config_error::ConfigError;
@@ -29,7 +29,7 @@ pub struct Setting {
 
 /// The default of a setting.
 pub(super) enum DefaultValue {
-    /// The value of its field in the default [`Config`].
+    /// The value of its field in the default [`PartialConfig`].
     Field,
     Text(&'static str),
     /// A description; the value is computed later.
@@ -54,7 +54,7 @@ pub(super) enum Kind {
 /// A value within a range, and the field that it sets.
 pub(super) struct Quantity<T: 'static> {
     pub(super) allowed: RangeInclusive<T>,
-    field: fn(&mut Config) -> &mut dyn Field<T>,
+    field: fn(&mut PartialConfig) -> &mut dyn Field<T>,
     /// What the text must be, for messages.
     description: &'static str,
     parse: fn(&str) -> Option<T>,
@@ -84,7 +84,7 @@ impl Setting {
     pub(super) const fn number(
         self,
         allowed: RangeInclusive<u64>,
-        field: fn(&mut Config) -> &mut dyn Field<u64>,
+        field: fn(&mut PartialConfig) -> &mut dyn Field<u64>,
     ) -> Setting {
         let (description, format) = ("a whole number", |number: u64| number.to_string());
         self.of_field(Kind::Number(Quantity { allowed, field, description, parse: parse_number, format }))
@@ -94,7 +94,7 @@ impl Setting {
     pub(super) const fn size(
         self,
         allowed: RangeInclusive<u64>,
-        field: fn(&mut Config) -> &mut dyn Field<u64>,
+        field: fn(&mut PartialConfig) -> &mut dyn Field<u64>,
     ) -> Setting {
         let (description, format) = ("a size like 512KiB, 64MiB or 1GiB", format_size);
         self.of_field(Kind::Number(Quantity { allowed, field, description, parse: parse_size, format }))
@@ -104,7 +104,7 @@ impl Setting {
     pub(super) const fn time(
         self,
         allowed: RangeInclusive<Duration>,
-        field: fn(&mut Config) -> &mut dyn Field<Duration>,
+        field: fn(&mut PartialConfig) -> &mut dyn Field<Duration>,
     ) -> Setting {
         let (description, format) = ("a time like 500ms, 10s, 5m, 1h or 1d", format_duration);
         self.of_field(Kind::Time(Quantity { allowed, field, description, parse: parse_duration, format }))
@@ -171,6 +171,12 @@ impl Setting {
         !matches!(self.kind, Kind::InfoFlag) && self.flag != "check-config"
     }
 
+    /// Whether it is about the VMs that the daemon runs.
+    #[cfg(feature = "qemu")]
+    pub(super) fn is_of_vms(&self) -> bool {
+        self.flag.starts_with("vm-") || matches!(self.flag, "vms-running-max" | "vms-survive")
+    }
+
     /// Whether a settings file may set it.
     pub(super) fn is_allowed_in_file(&self) -> bool {
         self.is_reported() && self.flag != "config"
@@ -230,8 +236,8 @@ impl Setting {
     /// Parses `text` and sets it in `partial`, or returns what is wrong with it.
     pub(super) fn try_set(&self, partial: &mut PartialConfig, text: &str) -> Result<(), String> {
         match &self.kind {
-            Kind::Number(quantity) => quantity.set(&mut partial.config, text),
-            Kind::Time(quantity) => quantity.set(&mut partial.config, text),
+            Kind::Number(quantity) => quantity.set(partial, text),
+            Kind::Time(quantity) => quantity.set(partial, text),
             Kind::Text { set, .. } => set(partial, text),
             Kind::Switch(field) => {
                 *field(partial) = parse_switch(text).ok_or_else(|| format!("must be {}", self.allowed()))?;
@@ -243,8 +249,8 @@ impl Setting {
 }
 
 impl<T: Copy + PartialOrd> Quantity<T> {
-    fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
-        let field = (self.field)(config);
+    fn set(&self, partial: &mut PartialConfig, text: &str) -> Result<(), String> {
+        let field = (self.field)(partial);
         if text == "none" && field.set_none() {
             return Ok(());
         }
@@ -254,13 +260,13 @@ impl<T: Copy + PartialOrd> Quantity<T> {
     }
 
     fn allowed(&self) -> String {
-        let or_none = if (self.field)(&mut Config::default()).set_none() { " or none" } else { "" };
+        let or_none = if (self.field)(&mut PartialConfig::default()).set_none() { " or none" } else { "" };
         let [least, most] = [self.allowed.start(), self.allowed.end()].map(|end| (self.format)(*end));
         format!("{least} to {most}{or_none}")
     }
 
     fn default_text(&self) -> String {
-        (self.field)(&mut Config::default()).get().map_or_else(|| "none".into(), self.format)
+        (self.field)(&mut PartialConfig::default()).get().map_or_else(|| "none".into(), self.format)
     }
 }
 
@@ -279,7 +285,7 @@ macro_rules! number_fields {
     };
 }
 
-number_fields! { u32 u64 usize }
+number_fields! { u16 u32 u64 usize }
 
 impl Field<Duration> for Duration {
     fn get(&self) -> Option<Duration> {

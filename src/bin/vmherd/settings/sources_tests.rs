@@ -363,7 +363,7 @@ fn example_file_lists_every_setting_commented_out() {
 }
 
 // The example is the default build's.
-#[cfg(all(feature = "sqlite", feature = "http"))]
+#[cfg(all(feature = "sqlite", feature = "http", feature = "qemu"))]
 #[test]
 fn the_example_file_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/vmherd.conf");

@@ -3,10 +3,14 @@
 use std::mem;
 use std::path::PathBuf;
 
+#[cfg(feature = "qemu")]
+use vmherd::{Accelerator, GuestNetwork};
 use vmherd::{Durability, InvalidSetting, ListenerSpec, may_hold_password};
 
 use super::partial::LogFormat;
 use super::setting::{Setting, setting};
+#[cfg(feature = "qemu")]
+use super::values::parse_ports;
 use super::values::{is_log_filter, log_targets, parse_choice, parse_duration_range};
 use crate::limits;
 
@@ -43,27 +47,28 @@ pub(super) static SETTINGS: &[Setting] = &[
         .with_computed_default("DIR")
         .needing_restart(),
     setting("first-request-timeout", "T", "for a client that has sent nothing")
-        .time(limits::TIMEOUTS, |config| &mut config.timeouts.first_request),
+        .time(limits::TIMEOUTS, |partial| &mut partial.config.timeouts.first_request),
     setting("request-timeout", "T", "first to last byte of a request")
-        .time(limits::TIMEOUTS, |config| &mut config.timeouts.request),
+        .time(limits::TIMEOUTS, |partial| &mut partial.config.timeouts.request),
     setting("idle-timeout", "T", "between requests")
-        .time(limits::TIMEOUTS, |config| &mut config.timeouts)
+        .time(limits::TIMEOUTS, |partial| &mut partial.config.timeouts)
         .with_computed_default("1h, HTTP 75s, logged in none"),
     setting("write-timeout", "T", "for a client that does not read")
-        .time(limits::TIMEOUTS, |config| &mut config.timeouts.write),
+        .time(limits::TIMEOUTS, |partial| &mut partial.config.timeouts.write),
     setting("registration", "open|closed", "who may register")
         .text("open or closed", |partial, text| {
             partial.config.registration = Some(parse_choice(text, [("open", true), ("closed", false)])?);
             Ok(())
         })
         .with_computed_default("open on this host only"),
-    setting("vms-max", "N", "VMs that the store may hold").number(limits::VMS, |config| &mut config.vms_max),
+    setting("vms-max", "N", "VMs that the store may hold")
+        .number(limits::VMS, |partial| &mut partial.config.vms_max),
     setting("token-lifetime", "T", "how long a token is good for")
-        .time(limits::TOKEN_LIFETIME, |config| &mut config.token_lifetime),
+        .time(limits::TOKEN_LIFETIME, |partial| &mut partial.config.token_lifetime),
     setting("login-failures", "N", "after so many wrong passwords, delay")
-        .number(limits::LOGIN_FAILURES, |config| &mut config.logins.failures),
+        .number(limits::LOGIN_FAILURES, |partial| &mut partial.config.logins.failures),
     setting("login-delay-max", "T", "the next attempt, up to so long")
-        .time(limits::LOGIN_DELAY, |config| &mut config.logins.delay_max),
+        .time(limits::LOGIN_DELAY, |partial| &mut partial.config.logins.delay_max),
     #[cfg(feature = "http")]
     setting("http-host", "NAME", "allowed in Host; repeatable")
         .texts("the name of a host, without a port", |partial, text| {
@@ -96,37 +101,140 @@ pub(super) static SETTINGS: &[Setting] = &[
         .with_default("store")
         .needing_restart(),
     setting("metrics-retention", "T", "remove points that are older")
-        .time(limits::RETENTION, |config| &mut config.metrics_retention),
+        .time(limits::RETENTION, |partial| &mut partial.config.metrics_retention),
     setting("connections-max", "N", "open connections")
-        .number(limits::CONNECTIONS, |config| &mut config.connections_max),
+        .number(limits::CONNECTIONS, |partial| &mut partial.config.connections_max),
     setting("requests-per-connection", "N", "open ones with an id")
-        .number(limits::REQUESTS, |config| &mut config.requests_per_connection),
+        .number(limits::REQUESTS, |partial| &mut partial.config.requests_per_connection),
     setting("requests-max", "N", "requests on their way, all connections")
-        .number(limits::REQUESTS, |config| &mut config.requests_max),
+        .number(limits::REQUESTS, |partial| &mut partial.config.requests_max),
     setting("buffers-max", "SIZE", "what all clients may make it hold")
-        .size(limits::BUFFERS_BYTES, |config| &mut config.buffers_bytes_max),
+        .size(limits::BUFFERS_BYTES, |partial| &mut partial.config.buffers_bytes_max),
     setting("auth-workers", "N", "threads that hash passwords")
-        .number(limits::AUTH_WORKERS, |config| &mut config.auth_workers)
+        .number(limits::AUTH_WORKERS, |partial| &mut partial.config.auth_workers)
         .with_computed_default("cores, 4 at most")
         .needing_restart(),
     setting("auth-queue", "N", "logins that may wait")
-        .number(limits::AUTH_QUEUE, |config| &mut config.auth_queue),
+        .number(limits::AUTH_QUEUE, |partial| &mut partial.config.auth_queue),
     setting("read-queue", "N", "reads that may wait")
-        .number(limits::STORE_QUEUE, |config| &mut config.read_queue),
+        .number(limits::STORE_QUEUE, |partial| &mut partial.config.read_queue),
     setting("write-queue", "N", "writes that may wait")
-        .number(limits::STORE_QUEUE, |config| &mut config.write_queue),
+        .number(limits::STORE_QUEUE, |partial| &mut partial.config.write_queue),
     setting("store-connections", "MAX", "connections to PostgreSQL")
-        .number(limits::STORE_CONNECTIONS, |config| &mut config.store_connections)
+        .number(limits::STORE_CONNECTIONS, |partial| &mut partial.config.store_connections)
         .with_computed_default("as needed")
         .needing_restart(),
     setting("argon2-memory", "KIB", "memory of one hash")
-        .number(limits::ARGON2_MEMORY_KIB, |config| &mut config.argon2.memory_kib)
+        .number(limits::ARGON2_MEMORY_KIB, |partial| &mut partial.config.argon2.memory_kib)
         .needing_restart(),
     setting("argon2-passes", "N", "passes over it")
-        .number(limits::ARGON2_PASSES, |config| &mut config.argon2.passes)
+        .number(limits::ARGON2_PASSES, |partial| &mut partial.config.argon2.passes)
         .needing_restart(),
     setting("argon2-lanes", "N", "its lanes")
-        .number(limits::ARGON2_LANES, |config| &mut config.argon2.lanes)
+        .number(limits::ARGON2_LANES, |partial| &mut partial.config.argon2.lanes)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-image", "FILE", "what CREATE boots: an ISO or a disk")
+        .text("a path", |partial, text| path(text).map(|path| partial.vms.image = Some(path)))
+        .with_computed_default("none")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vms-running-max", "N", "VMs that run at a time")
+        .number(limits::VMS_RUNNING, |partial| &mut partial.vms.running_max)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-ports", "FROM-TO", "their SSH ports on this host")
+        .text(PORTS_ALLOWED, |partial, text| {
+            partial.vms.qemu.ports = parse_ports(text).ok_or_else(|| format!("must be {PORTS_ALLOWED}"))?;
+            Ok(())
+        })
+        .with_default("22200-22299")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-address", "IP", "where these ports are")
+        .text("an IPv4 address of this host, or 0.0.0.0", |partial, text| {
+            partial.vms.qemu.address = text.parse().map_err(|_| "must be an IPv4 address".to_owned())?;
+            Ok(())
+        })
+        .with_default("127.0.0.1")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-memory", "MIB", "memory of a VM")
+        .number(limits::VM_RAM_MIB, |partial| &mut partial.vms.qemu.shape.ram_mib)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-cpus", "N", "its processors")
+        .number(limits::VM_CPUS, |partial| &mut partial.vms.qemu.shape.cpus)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-accel", "WHAT", "runs it: the CPU (kvm), or QEMU (tcg)")
+        .text("auto, kvm or tcg", |partial, text| {
+            let choices = [("auto", Accelerator::Auto), ("kvm", Accelerator::Kvm), ("tcg", Accelerator::Tcg)];
+            partial.vms.qemu.accelerator = parse_choice(text, choices)?;
+            Ok(())
+        })
+        .with_default("auto")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-network", "WHAT", "restricted, or open to all")
+        .text("restricted or open", |partial, text| {
+            let choices = [("restricted", GuestNetwork::Restricted), ("open", GuestNetwork::Open)];
+            partial.vms.qemu.network = parse_choice(text, choices)?;
+            Ok(())
+        })
+        .with_default("restricted")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-user-data", "FILE", "cloud-init user-data for every VM")
+        .text("a path", |partial, text| path(text).map(|path| partial.vms.qemu.user_data = Some(path)))
+        .with_computed_default("none")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-enroll", "", "give each a token to authenticate with")
+        .switch(|partial| &mut partial.vms.enroll)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-ready-timeout", "T", "for its SSH to greet")
+        .time(limits::VM_READY, |partial| &mut partial.vms.qemu.ready_timeout)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-stop-timeout", "T", "for it to power off at a stop")
+        .time(limits::VM_STOP, |partial| &mut partial.vms.qemu.stop_timeout)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-life-max", "T", "end it after so long")
+        .time(limits::VM_LIFE, |partial| &mut partial.vms.qemu.life_max)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-idle-timeout", "T", "end it after so long without SSH")
+        .time(limits::VM_LIFE, |partial| &mut partial.vms.qemu.idle_timeout)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-reboot", "", "let it reboot; otherwise that ends it")
+        .switch(|partial| &mut partial.vms.qemu.may_reboot)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vms-survive", "", "leave VMs running at a stop, take them over later")
+        .switch(|partial| &mut partial.vms.qemu.survives)
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-machine", "TYPE", "QEMU's machine type")
+        .text("a machine type of QEMU", |partial, text| {
+            word(text).map(|text| partial.vms.qemu.machine = text)
+        })
+        .with_default("q35")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-qemu", "PROGRAM", "QEMU itself")
+        .text("a program", |partial, text| path(text).map(|path| partial.vms.qemu.program = path))
+        .with_default("qemu-system-x86_64")
+        .needing_restart(),
+    #[cfg(feature = "qemu")]
+    setting("vm-qemu-arg", "ARG", "one more of its arguments; repeatable")
+        .texts("an argument of QEMU", |partial, text| {
+            word(text).map(|text| partial.vms.qemu.arguments.push(text))
+        })
+        .with_computed_default("none")
         .needing_restart(),
     setting("log", "FILTER", "as RUST_LOG: warn,vmherd=debug")
         .text(LOG_ALLOWED, |partial, text| {
@@ -172,12 +280,23 @@ fn path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// A text that QEMU gets as it is.
+#[cfg(feature = "qemu")]
+fn word(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains('\0') {
+        true => Err("must not be empty".into()),
+        false => Ok(text.into()),
+    }
+}
+
 /// The message of an error of the library.
 fn message(error: InvalidSetting) -> String {
     error.to_string()
 }
 
 const CONVERSION_DELAY_ALLOWED: &str = "two times like 500ms..2s, or one, 1h at most";
+#[cfg(feature = "qemu")]
+const PORTS_ALLOWED: &str = "two ports like 22200-22299, the first not above the second";
 const LOG_ALLOWED: &str =
     "off, error, warn, info, debug or trace, for all or as TARGET=LEVEL, separated by commas";
 #[cfg(feature = "sqlite")]

@@ -93,10 +93,11 @@ fn every_setting_works_as_flag_and_as_variable() {
     }
     let switches = ["allow-plaintext", "check-config"];
     let questions = ["help", "version", "show-config"];
-    let others = ["config", "store-file", "log", "log-format"];
+    // Those of VMs have tests of their own.
+    let others = ["config", "store-file", "log", "log-format", "vms-running-max", "vms-survive"];
     let not_tried = SETTINGS.iter().map(|setting| setting.flag).find(|flag| {
         let is_elsewhere = [&switches[..], &questions, &others].concat().contains(flag);
-        !cases.iter().any(|case| case.0 == *flag) && !is_elsewhere
+        !cases.iter().any(|case| case.0 == *flag) && !is_elsewhere && !flag.starts_with("vm-")
     });
     assert_eq!(not_tried, None);
 }
@@ -234,9 +235,9 @@ fn too_long_state_dir_is_refused() {
 }
 
 #[test]
-fn the_help_text_fits_two_screens_and_has_every_setting() {
+fn the_help_text_fits_three_screens_and_has_every_setting() {
     let text = help();
-    assert!(text.lines().count() <= 60, "{} lines", text.lines().count());
+    assert!(text.lines().count() <= 80, "{} lines", text.lines().count());
     for line in text.lines() {
         assert!(line.len() <= 80 && line.is_ascii(), "{} bytes: {line}", line.len());
     }

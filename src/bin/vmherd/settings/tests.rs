@@ -33,8 +33,12 @@ pub(super) fn run(args: &[&str]) -> Config {
 }
 
 pub(super) fn run_in(args: &[&str], environment: &[(&str, &str)]) -> Config {
+    resolve(args, environment).config
+}
+
+pub(super) fn resolve(args: &[&str], environment: &[(&str, &str)]) -> Resolved {
     match parse_in(args, environment) {
-        Ok(Invocation::Run(resolved)) => resolved.config,
+        Ok(Invocation::Run(resolved)) => *resolved,
         other => panic!("{args:?} with {environment:?} gave {other:?}"),
     }
 }

@@ -59,11 +59,21 @@ fn format_in(units: &[(&str, u64)], amount: u64) -> Option<String> {
     Some(format!("{}{name}", amount / unit))
 }
 
-/// The value of one of two words.
-pub(super) fn parse_choice<T>(text: &str, choices: [(&str, T); 2]) -> Result<T, String> {
-    let [one, other] = [choices[0].0, choices[1].0];
+/// The value of one of some words.
+pub(super) fn parse_choice<T, const N: usize>(text: &str, choices: [(&str, T); N]) -> Result<T, String> {
+    let words = choices.each_ref().map(|(word, _)| *word);
     let chosen = choices.into_iter().find(|(word, _)| *word == text);
-    chosen.map(|(_, value)| value).ok_or_else(|| format!("must be {one} or {other}"))
+    let (last, others) = words.split_last().expect("there is a choice");
+    chosen.map(|(_, value)| value).ok_or_else(|| format!("must be {} or {last}", others.join(", ")))
+}
+
+/// `FROM-TO`, two ports with FROM <= TO, or one port.
+#[cfg(feature = "qemu")]
+pub(super) fn parse_ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let port = |text| parse_number(text)?.try_into().ok().filter(|port| *port > 0);
+    let (from, to): (u16, u16) = (port(from)?, port(to)?);
+    (from <= to).then_some(from..=to)
 }
 
 /// A switch.
@@ -135,7 +145,7 @@ const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "t
 const OWN: &str = "vmherd::";
 /// The modules of this crate, and the audit log.
 pub(super) const LOG_MODULES: &str = "app audit buffer clock config dialect dispatch embed escape framing ids limits log_limiter \
-     logging model notify reactor registry server service session signal_loop store sys work worker";
+     logging model notify qemu reactor registry server service session signal_loop store sys work worker";
 /// Replaces a masked text.
 const MASK: &str = "***";
 
