@@ -19,13 +19,16 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # The units in systemd/, with the paths of the installation.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run build install uninstall check test guest docs sim soak debian corpora conformance fuzz bench
+.PHONY: help run vms build install uninstall check test guest docs sim soak debian corpora conformance fuzz bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 run: ## build and start the daemon (ARGS="--log debug" for more)
 	$(CARGO) run --release -- $(ARGS)
+
+vms: ## build and start the daemon with the test guest as the image of its VMs
+	$(CARGO) run --release -- --vm-image "$$(tests/guest/build)" --vm-memory 128 $(ARGS)
 
 build: ## build the daemon: target/release/vmherd
 	$(CARGO) build --release

@@ -20,8 +20,15 @@ pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
 pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
 /// How long `vmherd stats` waits until the daemon accepts its request, and for each part of the answer.
 pub const STATS_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of the answer that `vmherd stats` reads: a hundred counters take a few thousand.
-pub const STATS_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of the daemon's answer that a tool reads: a hundred counters take a few thousand.
+pub const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// How long `vmherd vm create` and `vmherd vm stop` wait for the daemon: a VM may wait for a place to boot, and then for its
+/// guest, each as long as the setting allows at most.
+#[cfg(feature = "qemu")]
+pub const VM_WAIT: Duration = Duration::from_secs(2 * VM_READY.end().as_secs() + 60);
+/// Bytes that a console reads at once.
+#[cfg(feature = "qemu")]
+pub const CONSOLE_CHUNK_BYTES: usize = 4096;
 /// Listeners inherited from the parent process: as many as the server may have.
 pub const INHERITED_MAX: usize = LISTENERS_MAX - 1;
 /// Pause between two attempts to interrupt a backup.

@@ -2,12 +2,17 @@
 
 mod activation;
 mod backup_command;
+#[cfg(feature = "qemu")]
+mod console;
 mod diagnostic;
 mod limits;
 mod log_line;
 mod logging;
 mod notify;
+mod own_socket;
 mod password_prompt;
+#[cfg(feature = "qemu")]
+mod running_vm_command;
 mod service;
 mod settings;
 mod settings_file;

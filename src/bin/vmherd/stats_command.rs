@@ -3,24 +3,23 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use vmherd::SOCKET_NAME;
 
 use crate::limits;
+use crate::own_socket::OwnSocket;
 use crate::settings::{Arguments, Flag, Takes};
 use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd stats`; `args` are the arguments after those two words.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     TOOL.run(args, parse, |format, settings| {
-        let socket = settings.config.state_dir.join(SOCKET_NAME);
-        let counters = parse_reply(&request_statistics(&socket)?).map_err(|why| invalid(&socket, why))?;
+        let socket = OwnSocket::new(&settings.config.state_dir);
+        let reply = socket.ask(REQUEST, limits::STATS_WAIT)?;
+        let counters = parse_reply(&reply).map_err(|why| socket.invalid(&why))?;
         Ok(io::stdout().write_all(format(&counters).as_bytes())?)
     })
 }
@@ -49,45 +48,6 @@ fn parse_reply(line: &str) -> Result<Counters, String> {
         (None, Some(counters)) => Ok(counters),
         (message, _) => Err(message.unwrap_or_else(|| "it has no counters".into())),
     }
-}
-
-/// Sends the request and returns the reply line.
-fn request_statistics(socket: &Path) -> Result<String, ToolError> {
-    // 69 and 77 are `EX_UNAVAILABLE` and `EX_NOPERM` of sysexits.h.
-    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ToolError::new(
-            69,
-            format!(
-                "no daemon answers on {}; start one, or give the state directory of a running one with \
-                 --state-dir (the system service uses /var/lib/vmherd)",
-                socket.display()
-            ),
-        ),
-        io::ErrorKind::PermissionDenied => {
-            ToolError::new(77, format!("{} is for root and the daemon's own user only", socket.display()))
-        }
-        _ => invalid(socket, error.to_string()),
-    })?;
-    let wait = Some(limits::STATS_WAIT);
-    let mut line = String::new();
-    let asked = stream
-        .set_read_timeout(wait)
-        .and_then(|()| stream.set_write_timeout(wait))
-        .and_then(|()| stream.write_all(REQUEST))
-        .and_then(|()| BufReader::new(stream.take(limits::STATS_BYTES_MAX)).read_line(&mut line));
-    match asked {
-        Ok(_) if line.ends_with('\n') => Ok(line),
-        Ok(_) => Err(invalid(socket, "it is incomplete".into())),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(invalid(socket, format!("no reply for {} s", limits::STATS_WAIT.as_secs())))
-        }
-        Err(error) => Err(invalid(socket, error.to_string())),
-    }
-}
-
-/// The error for an answer on `socket` that is missing or invalid.
-fn invalid(socket: &Path, why: String) -> ToolError {
-    ToolError::new(1, format!("invalid answer on {}: {why}", socket.display()))
 }
 
 impl Counters {

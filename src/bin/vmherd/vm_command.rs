@@ -13,12 +13,23 @@ use vmherd::{Escaped, Location, NameError, Registry, RegistryError, StoreError, 
 
 use crate::limits;
 use crate::password_prompt::read_new_password;
+#[cfg(feature = "qemu")]
+use crate::running_vm_command;
 use crate::settings::{self, Arguments, ConfigError, Flag, Takes, ToolSettings};
 use crate::sys::process::is_root;
 use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd vm`; `args` are the arguments after those two words.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    #[cfg(feature = "qemu")]
+    let args = {
+        let mut args = args.peekable();
+        let word = args.peek().and_then(|word| word.to_str());
+        if word.is_some_and(|word| running_vm_command::COMMANDS.contains(&word)) {
+            return running_vm_command::run(args);
+        }
+        args
+    };
     TOOL.run(args, VmCommand::parse, VmCommand::execute)
 }
 
@@ -262,6 +273,8 @@ daemon uses it.
   vmherd vm passwd web-1 < password-file
   vmherd vm remove web-1
   vmherd vm list --state-dir /var/lib/vmherd       VMs of the system's daemon
+  vmherd vm create, stop, console, log             VMs that the daemon runs:
+                                                   vmherd vm create --help
 
 A password is typed twice, or read as one line of standard input if that is not
 a terminal; it has 8 to 1024 bytes. A new password ends the VM's tokens.

@@ -1,4 +1,4 @@
-//! The terminal's echo.
+//! Modes of the terminal.
 
 use std::io;
 use std::mem;
@@ -6,6 +6,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Turns off the terminal's echo, except for line breaks, until it is dropped.
 pub struct EchoOff<'a> {
+    _mode: ChangedMode<'a>,
+}
+
+/// Passes each key as it is typed, without echo and without signals, until it is dropped.
+#[cfg(feature = "qemu")]
+pub struct RawMode<'a> {
+    _mode: ChangedMode<'a>,
+}
+
+/// Another mode of a terminal than before. Input that was typed before and not read is discarded.
+struct ChangedMode<'a> {
     terminal: BorrowedFd<'a>,
     before: libc::termios,
 }
@@ -13,21 +24,39 @@ pub struct EchoOff<'a> {
 impl<'a> EchoOff<'a> {
     /// Turns off the echo of `terminal`. Discards input that was typed before and not read.
     pub fn new(terminal: &'a impl AsFd) -> io::Result<EchoOff<'a>> {
-        let terminal = terminal.as_fd();
+        let change = |mode: &mut libc::termios| {
+            mode.c_lflag &= !libc::ECHO;
+            mode.c_lflag |= libc::ECHONL;
+        };
+        Ok(EchoOff { _mode: ChangedMode::new(terminal.as_fd(), change)? })
+    }
+}
+
+#[cfg(feature = "qemu")]
+impl<'a> RawMode<'a> {
+    /// Changes the mode of `terminal`. Discards input that was typed before and not read.
+    pub fn new(terminal: &'a impl AsFd) -> io::Result<RawMode<'a>> {
+        // SAFETY: the reference is valid for the structure that the call changes.
+        let _mode = ChangedMode::new(terminal.as_fd(), |mode| unsafe { libc::cfmakeraw(mode) })?;
+        Ok(RawMode { _mode })
+    }
+}
+
+impl<'a> ChangedMode<'a> {
+    fn new(terminal: BorrowedFd<'a>, change: impl FnOnce(&mut libc::termios)) -> io::Result<ChangedMode<'a>> {
         // SAFETY: the structure consists of numbers, for which zeros are valid.
         let mut before: libc::termios = unsafe { mem::zeroed() };
         // SAFETY: the reference is valid for the structure that the call writes; the descriptor is borrowed, so it is
         // open.
         super::check_result(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut before) })?;
-        let mut silent = before;
-        silent.c_lflag &= !libc::ECHO;
-        silent.c_lflag |= libc::ECHONL;
-        set(terminal, &silent)?;
-        Ok(EchoOff { terminal, before })
+        let mut changed = before;
+        change(&mut changed);
+        set(terminal, &changed)?;
+        Ok(ChangedMode { terminal, before })
     }
 }
 
-impl Drop for EchoOff<'_> {
+impl Drop for ChangedMode<'_> {
     fn drop(&mut self) {
         // An error means that the terminal has gone.
         let _ = set(self.terminal, &self.before);
@@ -69,6 +98,18 @@ mod tests {
         assert!(!echoes());
         drop(guard);
         assert!(echoes());
+    }
+
+    #[cfg(feature = "qemu")]
+    #[test]
+    fn keys_are_raw_while_the_guard_lives() {
+        let (_master, terminal) = open_pair();
+        let is_raw = || attributes(terminal.as_fd()).c_lflag & (libc::ICANON | libc::ISIG | libc::ECHO) == 0;
+        assert!(!is_raw());
+        let guard = RawMode::new(&terminal).unwrap();
+        assert!(is_raw());
+        drop(guard);
+        assert!(!is_raw());
     }
 
     #[test]
