@@ -353,6 +353,7 @@ const PAGES: &[&str] = &[
     "docs/protocols.md",
     "docs/security.md",
     "docs/settings.md",
+    "docs/vms.md",
     "sql/README.md",
     "src/lib.rs",
     "systemd/README.md",
