@@ -87,10 +87,11 @@ sim: ## simulate the reactor with SEEDS seeds, or replay one with a trace: make 
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) \
 	  $(CARGO) test --release --test simulation seeds -- --nocapture
 
-soak: ## the long tests: ROUNDS rounds of kill -9, all failures of a database, very long lists
+soak: ## the long tests: ROUNDS rounds of kill -9, all failures of a database, very long lists, 50 VMs
 	VMHERD_ROUNDS=$(ROUNDS) $(CARGO) test --test durability --test postgres -- --nocapture
 	VMHERD_BAD_DAYS=full $(CARGO) test --test bad_days -- --nocapture
 	VMHERD_FAIRNESS=full $(CARGO) test --release --test fairness lists -- --nocapture
+	VMHERD_ROUNDS=50 $(CARGO) test --test vms its_user_logs_in -- --nocapture
 
 debian: build ## run the examples of the README and the protocols in fresh systems of Debian 12 and 13 (root; fetches them)
 	tests/debian

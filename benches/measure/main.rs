@@ -13,6 +13,8 @@ mod echo;
 mod embedded;
 mod figures;
 mod generator;
+#[path = "../../tests/common/guest.rs"]
+mod guest;
 mod load;
 mod points;
 mod process;

@@ -4,6 +4,7 @@ mod auth;
 mod embedding;
 mod fairness;
 mod growth;
+mod guests;
 mod memory;
 mod metrics;
 mod ping;
@@ -38,6 +39,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "start", run: start::first_reply },
     Row { name: "size", run: start::sizes },
     Row { name: "embedding", run: embedding::callbacks },
+    Row { name: "boot", run: guests::boot },
+    Row { name: "guest-memory", run: guests::memory },
     Row { name: "hashes", run: auth::hashes },
     Row { name: "meanwhile", run: auth::ping_meanwhile },
     Row { name: "failed-logins", run: auth::failed_logins },
