@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use postgres::{Client, NoTls};
 
 use crate::cluster::Cluster;
-use crate::common::{DEADLINE, Daemon, DaemonFate, wait_until};
-use crate::network::{Drops, is_in_a_namespace, listen_on_tcp, run_in_a_namespace};
+use crate::common::{DEADLINE, Daemon, DaemonFate, is_in_a_namespace, run_in_a_namespace, wait_until};
+use crate::network::{listen_on_tcp, silence};
 use crate::overload::{Latencies, LatencyProbe, alone, best_of_three};
 use crate::time_until_back;
 use crate::traffic::{CUT, Traffic};
@@ -44,7 +44,7 @@ fn a_standby_that_is_promoted_takes_over_from_a_primary_that_vanished() {
         listen_on_tcp(&standby, second);
         listen_on_tcp(&primary, first);
         let mut drops = None;
-        fail_over(&format!("{first},{second}"), &standby, || drops = Some(Drops::begin(first)))
+        fail_over(&format!("{first},{second}"), &standby, || drops = Some(silence(first)))
     });
 }
 

@@ -5,14 +5,14 @@
 
 #![allow(unreachable_pub)]
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::common::{
-    Client, DEADLINE, Daemon, DaemonFate, registration, request, require, run, send_signal, wait_until,
+    Client, DEADLINE, Daemon, DaemonFate, Drops, is_in_a_namespace, registration, request,
+    run_in_a_namespace, send_signal, wait_until,
 };
 use crate::overload::{LatencyProbe, alone, best_of_three, statistic};
 use crate::traffic::{CUT, Traffic};
@@ -38,7 +38,7 @@ fn requests_are_answered_by_the_deadline_despite_dropped_packets() {
         for round in 0..amount(1, 5) {
             let traffic = Traffic::start(&daemon, 6, DaemonFate::Lives);
             traffic.wait_done(50);
-            let drops = Drops::begin(address);
+            let drops = silence(address);
             let end = Instant::now() + Duration::from_secs(5);
             traffic.wait_failed(6);
             wait_until("five seconds are over", Duration::from_secs(6), || Instant::now() >= end);
@@ -149,32 +149,6 @@ fn reads_continue_while_writes_hang() {
     });
 }
 
-/// Whether this process runs in the namespace.
-pub fn is_in_a_namespace() -> bool {
-    std::env::var_os(INSIDE).is_some()
-}
-
-/// Runs one test of this binary in a network namespace of its own.
-#[track_caller]
-pub fn run_in_a_namespace(test: &str) {
-    require("unshare", "util-linux");
-    let ran = run(Command::new("id").arg("-u")).expect_success();
-    let mut command = Command::new("unshare");
-    if ran.stdout.trim() != "0" {
-        command.args(["--user", "--map-current-user", "--keep-caps"]);
-    }
-    let script = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && nft list tables && exec \"$0\" \"$@\"";
-    command.args(["--net", "sh", "-c", script]).arg(std::env::current_exe().expect("this binary"));
-    command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
-    let ran = command.output().expect("unshare can be run");
-    let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    eprintln!("{stderr}");
-    assert!(
-        ran.status.success() && stdout.contains("1 passed"),
-        "inside of a network namespace (root or user namespaces, the packages iproute2 and nftables): {stdout}"
-    );
-}
-
 /// Makes the cluster listen on an address, too; in the namespace all ports are free.
 #[track_caller]
 pub fn listen_on_tcp(cluster: &Cluster, address: &str) {
@@ -186,33 +160,14 @@ pub fn listen_on_tcp(cluster: &Cluster, address: &str) {
     cluster.restart();
 }
 
-/// Packets to and from the server at an address vanish while this lives.
-pub struct Drops;
-
-impl Drops {
-    #[track_caller]
-    pub fn begin(address: &str) -> Drops {
-        nft("add table inet silence");
-        nft("add chain inet silence input { type filter hook input priority 0; }");
-        nft(&format!("add rule inet silence input ip daddr {address} tcp dport 5432 drop"));
-        nft(&format!("add rule inet silence input ip saddr {address} tcp sport 5432 drop"));
-        Drops
-    }
-}
-
-impl Drop for Drops {
-    fn drop(&mut self) {
-        nft("delete table inet silence");
-    }
-}
-
+/// Packets to and from the server at an address vanish while the result lives.
 #[track_caller]
-fn nft(words: &str) {
-    let script = format!("PATH=$PATH:/usr/sbin:/sbin; nft '{words}'");
-    run(Command::new("sh").args(["-c", &script])).expect_success();
+pub fn silence(address: &str) -> Drops {
+    Drops::begin(&[
+        &format!("ip daddr {address} tcp dport 5432"),
+        &format!("ip saddr {address} tcp sport 5432"),
+    ])
 }
 
-/// Set in the namespace.
-const INSIDE: &str = "VMHERD_INSIDE_NAMESPACE";
 /// Threads that write at a time.
 const WRITERS: u64 = 4;
