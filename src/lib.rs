@@ -95,7 +95,7 @@
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/submission.rs`: `submit`, `failed_jobs.rs`: `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
 //! | the row of a container in the registry | `src/app/containers.rs`: the steps of its life; at the start and the end of a server: `src/server/managed_rows.rs` |
-//! | a container whose client does not get it, or that ends by itself | `src/dispatch/containers.rs` |
+//! | a container whose client does not get it, or that ends by itself | `src/reactor/delivery.rs`, `src/dispatch/containers.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
 //! | clients in the server's process | `src/reactor/local.rs` |

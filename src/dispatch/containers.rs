@@ -22,19 +22,14 @@ impl<J: Jobs> Dispatcher<J> {
     pub(super) fn container_answered(&mut self, conn: ConnId, id: ContainerId, is_written: bool) {
         match is_written {
             true => drop(self.unsent.insert((conn, id))),
-            false => self.app.containers_mut().undo(id),
+            false => self.undo(id),
         }
-    }
-
-    /// Notes that all output of a connection was sent.
-    pub(crate) fn output_sent(&mut self, conn: ConnId) {
-        while self.pop_unsent(conn).is_some() {}
     }
 
     /// Ends the containers whose clients did not get the whole answer before their connection ended.
     pub(super) fn undo_unsent(&mut self, conn: ConnId) {
         while let Some(id) = self.pop_unsent(conn) {
-            self.app.containers_mut().undo(id);
+            self.undo(id);
         }
     }
 
@@ -126,7 +121,7 @@ impl<J: Jobs> Dispatcher<J> {
             (Ok(WorkResult::Container(report)), _) => {
                 self.app.containers_mut().apply(&report);
                 if let ContainerChange::Created(Ok(_)) = report.change {
-                    self.app.containers_mut().undo(report.id);
+                    self.undo(report.id);
                 }
             }
             (Ok(WorkResult::ManagedVms(names)), Some(Owner::Internal(InternalJob::ReadRows(server)))) => {
@@ -177,6 +172,11 @@ impl<J: Jobs> Dispatcher<J> {
         self.app.containers_mut().settle(id, step, outcome);
     }
 
+    /// Has a container ended whose client did not get it.
+    pub(crate) fn undo(&mut self, id: ContainerId) {
+        self.app.containers_mut().undo(id);
+    }
+
     fn advance(&mut self, id: ContainerId, now: Instant) {
         if let Some((step, work)) = self.app.containers_mut().next_step(id) {
             self.submit_internal(work, InternalJob::Step(id, step), now);
@@ -207,7 +207,8 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    fn pop_unsent(&mut self, conn: ConnId) -> Option<ContainerId> {
+    /// Takes a container from those of a connection whose answers may be unsent.
+    pub(crate) fn pop_unsent(&mut self, conn: ConnId) -> Option<ContainerId> {
         let first = (conn, ContainerId::MIN);
         let entry = *self.unsent.range(first..).next().filter(|(of, _)| *of == conn)?;
         self.unsent.remove(&entry);

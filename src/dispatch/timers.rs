@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Container(ContainerId),
     /// Compare the containers with the registry.
     Reconcile,
+    /// Look whether clients have received the answers about their new containers.
+    Delivery,
     /// A delayed login may be tried.
     Login(LoginRetry),
     /// Log the failed logins.

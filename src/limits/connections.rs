@@ -5,8 +5,11 @@ use std::time::Duration;
 /// Open connections, by default.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// File descriptors reserved for listeners, the log, epoll, and the store: its files, or four per PostgreSQL
-/// connection. Each thread has one such connection, and threads that hang keep theirs.
-pub const DESCRIPTORS_RESERVED: usize = 160;
+/// connection. Each thread has one such connection, and threads that hang keep theirs. And for [`UNDELIVERED_SOCKETS_MAX`].
+pub const DESCRIPTORS_RESERVED: usize = 160 + UNDELIVERED_SOCKETS_MAX;
+/// Sockets of closed connections that are kept since their clients may still receive a new container: each for a round
+/// trip. If there are more, the oldest is given up, with its container.
+pub const UNDELIVERED_SOCKETS_MAX: usize = 32;
 /// Percentage of `--connections-max` below which a paused accept resumes.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
 /// Connections accepted per tick, so that a burst does not starve open connections.

@@ -15,6 +15,11 @@ pub const DESTROY_RETRY: Duration = Duration::from_secs(60);
 pub const MANAGED_VMS_READ_MAX: usize = CONTAINERS_MAX as usize + 1;
 /// The pause before the containers are compared with the registry again, because the store has failed.
 pub const RECONCILE_PAUSE: Duration = Duration::from_secs(1);
+/// Time between looks whether clients have received their new containers. Systems acknowledge within 40 ms, and the round
+/// trip adds up to some tenths of a second; a look costs two system calls.
+pub const DELIVERY_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Connections looked after at a time: a tenth of a millisecond.
+pub const DELIVERIES_PER_CHECK_MAX: usize = 128;
 /// Part of the time of a stop that calls of the hypervisor get to return, as a divisor: they should take milliseconds.
 pub const HYPERVISOR_CALLS_SHARE: u32 = 4;
 /// Minimum time that a stop leaves to the hypervisor when requests used up the whole grace period: enough to kill its

@@ -7,8 +7,8 @@ use super::buffer_budget::Charge;
 use super::connection::{Connection, Phase};
 use super::net::Net;
 use crate::clock::Clock;
-use crate::dispatch::Now;
 use crate::dispatch::timers::Timer;
+use crate::dispatch::{JobLoad, Now};
 use crate::ids::ConnId;
 use crate::worker::Jobs;
 
@@ -50,12 +50,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     pub(super) fn close(&mut self, id: ConnId) {
+        self.note_sent(id);
+        self.check_delivery(id);
         let Some(mut connection) = self.connections.remove(id) else { return };
         self.budget.change(id, connection.charge, Charge::default());
         self.budget.end_overcommit(id);
-        if connection.has_sent_all() {
-            self.dispatcher.output_sent(id);
-        }
         connection.input.clear();
         connection.output.clear();
         if let Some(armed) = connection.armed {
@@ -64,21 +63,23 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let was_admitted = !matches!(connection.phase, Phase::Gated);
         self.dispatcher.closed(id, &connection.session, was_admitted);
         self.acceptor.connection_closed(usize::from(connection.listener));
-        match connection.session.open_count() {
-            few if few <= self.settings.bounds.forgotten_at_once => self.forget(id, connection),
-            _ => self.closing.push_back((id, connection)),
+        let Connection { socket, session, sent, phase, load, .. } = connection;
+        self.keep_undelivered(id, socket, sent, matches!(phase, Phase::Lingering { .. }));
+        match session.open_count() {
+            few if few <= self.settings.bounds.forgotten_at_once => self.forget(id, &load),
+            _ => self.closing.push_back((id, session, load)),
         }
     }
 
     pub(super) fn forget_closing(&mut self) {
-        if let Some((id, connection)) = self.closing.pop_front() {
-            self.forget(id, connection);
+        if let Some((id, _session, load)) = self.closing.pop_front() {
+            self.forget(id, &load);
         }
     }
 
     /// Cancels the jobs of a closed connection.
-    fn forget(&mut self, id: ConnId, connection: Connection<N::Socket>) {
-        if connection.load.jobs > 0 {
+    fn forget(&mut self, id: ConnId, load: &JobLoad) {
+        if load.jobs > 0 {
             self.dispatcher.cancel_all(id);
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::buffer_budget::Charge;
+use super::delivery::END_OF_OUTPUT;
 use super::net::{Net, Readable, Received};
 use crate::buffer::Buffer;
 use crate::clock::Instant;
@@ -29,6 +30,8 @@ pub(super) struct Connection<S> {
     pub(super) is_resumed: bool,
     /// The client has sent at least one byte.
     pub(super) received_any: bool,
+    /// Bytes of output that the socket has taken, and [`END_OF_OUTPUT`].
+    pub(super) sent: u64,
     pub(super) listener: u16,
     pub(super) phase: Phase,
     pub(super) load: JobLoad,
@@ -100,6 +103,7 @@ impl<S> Connection<S> {
             waits_for_memory: None,
             is_resumed: false,
             received_any: false,
+            sent: 0,
             listener,
             phase: Phase::Open,
             load: JobLoad::default(),
@@ -128,6 +132,7 @@ impl<S> Connection<S> {
                 Ok(0) => return Flushed::Broken,
                 Ok(count) => {
                     self.output.consume(count);
+                    self.sent += count as u64;
                     self.stalled_since = None;
                 }
                 Err(error) => match error.kind() {
@@ -184,7 +189,9 @@ impl<S> Connection<S> {
                 self.input.clear();
                 let until = now + limits::LINGER_TIMEOUT;
                 self.phase = Phase::Lingering { until, bytes_left: limits::LINGER_BYTES_MAX };
-                net.shutdown_write(&mut self.socket).is_err()
+                let is_shut_down = net.shutdown_write(&mut self.socket).is_ok();
+                self.sent += if is_shut_down { END_OF_OUTPUT } else { 0 };
+                !is_shut_down
             }
         }
     }

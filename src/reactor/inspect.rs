@@ -24,6 +24,8 @@ pub struct Holdings {
     pub authenticated: usize,
     /// Closed connections whose requests are not cancelled yet.
     pub closing: usize,
+    /// Connections whose clients may not have received their new containers yet.
+    pub deliveries: usize,
     /// Delayed requests, and the bytes of their texts.
     pub delayed: (usize, usize),
     /// Bytes charged to all connections.
@@ -69,6 +71,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             present: presence.page(crate::model::List::ActiveVms, 0).0.len(),
             authenticated: presence.authenticated_count(),
             closing: self.closing.len(),
+            deliveries: self.deliveries.len(),
             delayed: self.dispatcher.delayed(),
             buffers: self.budget.bytes(),
             completions: self.completions.len(),

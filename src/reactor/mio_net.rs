@@ -10,7 +10,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
 use super::local::{LocalListener, LocalPort, LocalSocket};
-use super::net::{Event, Net, Readable, Received};
+use super::net::{Event, Net, Readable, Receipt, Received};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::model::Peer;
@@ -42,9 +42,17 @@ pub enum Listener {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Socket {
-    Tcp(TcpStream),
+    Tcp(TcpSocket),
     Unix(UnixStream),
     Local(LocalSocket),
+}
+
+/// The socket of a TCP connection.
+#[derive(Debug)]
+pub struct TcpSocket {
+    stream: TcpStream,
+    /// A read or a write has returned that the peer has reset the connection.
+    was_reset: bool,
 }
 
 impl From<std::net::TcpListener> for Listener {
@@ -134,7 +142,7 @@ impl Net for MioNet {
             Listener::Tcp(tcp) => {
                 let (stream, address) = tcp.accept()?;
                 set_options(&stream);
-                Ok((Socket::Tcp(stream), Peer::from(address)))
+                Ok((Socket::Tcp(TcpSocket { stream, was_reset: false }), Peer::from(address)))
             }
             Listener::Unix(unix) => {
                 let (stream, _) = unix.accept()?;
@@ -152,7 +160,7 @@ impl Net for MioNet {
         // With priority, an event reports urgent bytes, which cut reads short.
         let (token, all) = (token(id), Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY);
         match socket {
-            Socket::Tcp(stream) => self.poll.registry().register(stream, token, all),
+            Socket::Tcp(tcp) => self.poll.registry().register(&mut tcp.stream, token, all),
             Socket::Unix(stream) => self.poll.registry().register(stream, token, all),
             Socket::Local(local) => {
                 local.register(id);
@@ -163,8 +171,10 @@ impl Net for MioNet {
 
     fn read(&mut self, socket: &mut Socket, bytes: &mut [u8]) -> io::Result<Received> {
         match socket {
-            Socket::Tcp(stream) => {
-                let count = stream.read(bytes)?;
+            Socket::Tcp(tcp) => {
+                let read = tcp.stream.read(bytes);
+                tcp.was_reset |= is_reset(&read);
+                let count = read?;
                 // A short read has drained a stream (epoll(7)); the event reports the other causes.
                 Ok(Received { count, is_drained: count < bytes.len() })
             }
@@ -176,7 +186,11 @@ impl Net for MioNet {
 
     fn write(&mut self, socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
         match socket {
-            Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Tcp(tcp) => {
+                let written = tcp.stream.write(bytes);
+                tcp.was_reset |= is_reset(&written);
+                written
+            }
             Socket::Unix(stream) => stream.write(bytes),
             Socket::Local(local) => local.write(bytes),
         }
@@ -184,12 +198,22 @@ impl Net for MioNet {
 
     fn shutdown_write(&mut self, socket: &mut Socket) -> io::Result<()> {
         match socket {
-            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Tcp(tcp) => tcp.stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
             Socket::Local(local) => {
                 local.shutdown_write();
                 Ok(())
             }
+        }
+    }
+
+    fn receipt(&self, socket: &Socket) -> Receipt {
+        match socket {
+            Socket::Tcp(tcp) => tcp.receipt().unwrap_or_else(|error| {
+                log::debug!("the system does not tell what a client has received: {error}");
+                RECEIVED
+            }),
+            Socket::Unix(_) | Socket::Local(_) => RECEIVED,
         }
     }
 
@@ -232,6 +256,30 @@ fn set_options(stream: &TcpStream) {
     }
 }
 
+impl TcpSocket {
+    fn receipt(&self) -> io::Result<Receipt> {
+        let socket = self.stream.as_fd();
+        // Before the others: the end may come between the calls.
+        let is_last = sys::socket::is_closed(socket)?;
+        // After the end of its output, a peer that resets the connection has closed, and refuses what comes. Another one may
+        // have received what it has not acknowledged yet: systems delay that, and the reset says nothing.
+        let may_have_all = is_last && (self.was_reset || is_reset(&self.stream.peek(&mut [0])));
+        let missing = match may_have_all {
+            true => sys::socket::untransmitted(socket)?,
+            false => sys::socket::unacknowledged(socket)?,
+        };
+        Ok(Receipt { missing: missing.into(), is_last })
+    }
+}
+
+/// Whether the peer has reset the connection, before it has ended its output.
+fn is_reset(result: &io::Result<usize>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+/// What is sent to a process of this system is received at once, or refused.
+const RECEIVED: Receipt = Receipt { missing: 0, is_last: false };
+
 /// A token is the generation in the upper half and the index in the lower. The tokens of listeners and of the
 /// waker have the generation `u32::MAX`, which takes 2^32 connections in one slot to reach.
 fn token(id: ConnId) -> Token {
@@ -249,105 +297,5 @@ const _: () = assert!(usize::BITS == 64, "a token holds an index and a generatio
 const _: () = assert!(limits::LISTENERS_MAX < 1 << 16);
 
 #[cfg(test)]
-mod tests {
-    use std::net::Shutdown;
-    use std::os::fd::AsRawFd;
-
-    use socket2::{MsgHdr, SockRef};
-
-    use super::*;
-
-    const ID: ConnId = ConnId { index: 7, generation: 1 };
-
-    /// The readiness that the first event after `send` reports, and the results of two reads.
-    fn event_and_reads(
-        net: &mut MioNet,
-        send: impl FnOnce(&mut MioNet) -> Socket,
-    ) -> (Readable, [Option<Received>; 2]) {
-        let mut socket = send(net);
-        let mut events = Vec::new();
-        for _ in 0..3 {
-            if !events.is_empty() {
-                break;
-            }
-            net.poll(Some(Duration::from_secs(10)), &mut events).unwrap();
-            events
-                .retain(|event| matches!(event, Event::Ready { readable, .. } if *readable != Readable::No));
-        }
-        let [Event::Ready { readable, .. }] = events[..] else { panic!("{events:?}") };
-        let mut bytes = [0; 100];
-        (readable, [0; 2].map(|_| net.read(&mut socket, &mut bytes).ok()))
-    }
-
-    /// Runs `event_and_reads` over loopback TCP, where all bytes have arrived when `send` returns.
-    fn over_tcp(send: impl FnOnce(&SockRef<'_>)) -> (Readable, [Option<Received>; 2]) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut net = MioNet::new(vec![listener.into()]).unwrap();
-        event_and_reads(&mut net, |net| {
-            let (mut socket, _) = net.accept(0).unwrap();
-            send(&SockRef::from(&client));
-            net.register(&mut socket, ID).unwrap();
-            socket
-        })
-    }
-
-    fn received(count: usize, is_drained: bool) -> Option<Received> {
-        Some(Received { count, is_drained })
-    }
-
-    #[test]
-    fn a_short_read_drains_a_tcp_socket() {
-        let (readable, reads) = over_tcp(|client| assert_eq!(client.send(b"abc").unwrap(), 3));
-        assert_eq!((readable, reads), (Readable::UntilDrained, [received(3, true), None]));
-    }
-
-    #[test]
-    fn an_end_of_input_is_reported_with_the_bytes_before_it() {
-        let (readable, reads) = over_tcp(|client| {
-            client.send(b"abc").unwrap();
-            client.shutdown(Shutdown::Write).unwrap();
-        });
-        assert_eq!(readable, Readable::UntilRefused);
-        assert_eq!(reads, [received(3, true), received(0, true)]);
-    }
-
-    #[test]
-    fn an_urgent_byte_that_cuts_a_read_short_is_reported() {
-        let (readable, reads) = over_tcp(|client| {
-            client.send(b"abc").unwrap();
-            client.send_out_of_band(b"!").unwrap();
-            client.send(b"defg").unwrap();
-        });
-        assert_eq!(readable, Readable::UntilRefused);
-        assert_eq!(reads, [received(3, true), received(4, true)]);
-    }
-
-    #[test]
-    fn a_read_cut_short_by_descriptors_does_not_drain_the_socket() {
-        let path = std::env::temp_dir().join(format!("vmherd-mio-net-{}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let mut net = MioNet::new(vec![listener.into()]).unwrap();
-        let (readable, reads) = event_and_reads(&mut net, |net| {
-            let (mut socket, _) = net.accept(0).unwrap();
-            // A control message (unix(7), cmsg(3)): its length, SOL_SOCKET, SCM_RIGHTS, a descriptor.
-            let mut control = 20usize.to_ne_bytes().to_vec();
-            for number in [libc::SOL_SOCKET, libc::SCM_RIGHTS, client.as_raw_fd(), 0] {
-                control.extend(number.to_ne_bytes());
-            }
-            let bytes = [io::IoSlice::new(b"abc")];
-            let message = MsgHdr::new().with_buffers(&bytes).with_control(&control);
-            assert_eq!(SockRef::from(&client).sendmsg(&message, 0).unwrap(), 3);
-            assert_eq!(SockRef::from(&client).send(b"defg").unwrap(), 4);
-            net.register(&mut socket, ID).unwrap();
-            socket
-        });
-        assert_eq!(readable, Readable::UntilDrained);
-        assert_eq!(reads, [received(3, false), received(4, false)]);
-    }
-}
+#[path = "mio_net_tests.rs"]
+mod tests;

@@ -13,6 +13,7 @@ mod accept;
 mod buffer_budget;
 mod closing;
 mod connection;
+mod delivery;
 #[cfg(feature = "internals")]
 pub mod inspect;
 pub mod local;
@@ -30,16 +31,17 @@ use crate::app::presence::ListenerPolicy;
 use crate::app::{self, App};
 use crate::clock::Clock;
 use crate::dispatch::timers::{LoginRetry, Timer};
-use crate::dispatch::{Client, Dispatcher, Effect, Now};
+use crate::dispatch::{Client, Dispatcher, Effect, JobLoad, Now};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::Statistics;
-use crate::session::Rules;
+use crate::session::{Rules, Session};
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use buffer_budget::BufferBudget;
 use connection::{Connection, Overdue, Phase};
+use delivery::Deliveries;
 use net::{Event, Net};
 use table::Table;
 
@@ -112,7 +114,8 @@ pub struct Reactor<N: Net, J, C> {
     memory_log_limiter: LogRateLimiter,
     runnable: VecDeque<ConnId>,
     /// Closed connections whose open requests are cancelled one connection a tick.
-    closing: VecDeque<(ConnId, Connection<N::Socket>)>,
+    closing: VecDeque<(ConnId, Session, JobLoad)>,
+    deliveries: Deliveries<N::Socket>,
     stopping: bool,
     http_line_log_limiter: LogRateLimiter,
     events: Vec<Event>,
@@ -147,6 +150,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             connections: Table::new(),
             runnable: VecDeque::new(),
             closing: VecDeque::new(),
+            deliveries: Deliveries::new(),
             stopping: false,
             http_line_log_limiter: LogRateLimiter::default(),
             events: Vec::new(),
@@ -334,6 +338,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 }
                 Timer::Container(container) => self.dispatcher.retry_container(container, now),
                 Timer::Reconcile => self.dispatcher.reconcile(now),
+                Timer::Delivery => self.check_deliveries(),
                 Timer::Job(key) => {
                     self.with_client(key.request_key.conn, now, |dispatcher, client| {
                         dispatcher.expire_job(key, client);

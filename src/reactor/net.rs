@@ -35,6 +35,9 @@ pub trait Net {
     /// Shuts down the socket for writing.
     fn shutdown_write(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
 
+    /// What the peer's system has received.
+    fn receipt(&self, socket: &Self::Socket) -> Receipt;
+
     /// Closes every listener.
     fn close_listeners(&mut self);
 }
@@ -69,6 +72,16 @@ pub enum Readable {
     /// Until a read returns `WouldBlock`: a mark (urgent data, the end of input) may be among or after the bytes, and a
     /// read that stops at it looks as if it had drained the socket.
     UntilRefused,
+}
+
+/// What the system of a socket's peer has received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// How much of what was written it has not received as far as is known, in bytes. The end of the output counts as a
+    /// byte. Zero where what is written is received at once.
+    pub missing: u64,
+    /// The connection has failed or has ended: nothing more will be received.
+    pub is_last: bool,
 }
 
 /// The result of a read.

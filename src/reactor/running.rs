@@ -54,9 +54,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             };
             all.steps += 1 + usage.steps;
             all.bytes += usage.bytes;
-            if self.connections.get(id).is_some_and(Connection::has_sent_all) {
-                self.dispatcher.output_sent(id);
-            }
+            self.note_sent(id);
             self.update_charge(id);
             match outcome {
                 RunOutcome::Waits => self.arm(id),

@@ -41,6 +41,11 @@ impl Client {
         Some(Client(Connection::new(stream)))
     }
 
+    /// On a connected socket.
+    pub fn over(socket: Socket) -> Client {
+        Client(Connection::new(socket))
+    }
+
     #[track_caller]
     pub fn connect_unix(path: &Path) -> Client {
         Client(Connection::new(UnixStream::connect(path).expect("the daemon accepts")))

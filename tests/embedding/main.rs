@@ -4,6 +4,7 @@
 mod common;
 
 mod containers;
+mod delivery;
 mod events;
 mod examples;
 mod handlers;

@@ -39,7 +39,9 @@ fn a_container_whose_client_has_left_is_destroyed() {
     hypervisor.hold();
     let mut gone = bed.client();
     gone.send(&verb("CREATE").to_string());
-    wait_until("it is being created", DEADLINE, || hypervisor.held() == 1);
+    wait_until("it is being created", DEADLINE, || {
+        hypervisor.held() == 1 && *events.lock().unwrap() == ["shell"]
+    });
     reset(gone);
     wait_until("the client has left", DEADLINE, || bed.counter("connections_open") == 0);
     assert_eq!(bed.containers_available(), Some(0), "it may still come into being");

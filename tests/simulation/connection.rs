@@ -12,7 +12,7 @@ use super::fault_config::FaultConfig;
 use super::random::Random;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::ids::ConnId;
-use vmherd::internals::reactor::net::{Readable, Received as Taken};
+use vmherd::internals::reactor::net::{Readable, Receipt, Received as Taken};
 
 /// A connection between a client and the server.
 pub(super) struct Connection {
@@ -270,6 +270,12 @@ impl Connection {
             self.stalled_until = Some(now);
         }
         Ok(count)
+    }
+
+    /// What the client's end has acknowledged of the output: what it has read.
+    pub(super) fn receipt(&self) -> Receipt {
+        let is_last = self.broken || self.client_reset;
+        Receipt { missing: self.outbound.len() as u64, is_last }
     }
 
     /// The server closes it. Closing with unread input is a reset, which overtakes the output that the client has not

@@ -11,7 +11,7 @@ use super::world::Shared;
 use vmherd::internals::clock::{Clock, Instant, UnixSeconds};
 use vmherd::internals::ids::ConnId;
 use vmherd::internals::model::Peer;
-use vmherd::internals::reactor::net::{Event, Net, Readable, Received};
+use vmherd::internals::reactor::net::{Event, Net, Readable, Receipt, Received};
 
 /// The network.
 pub(super) struct FakeNet(pub(super) Shared);
@@ -162,6 +162,14 @@ impl Net for FakeNet {
         connection.shut_down.get_or_insert(env.now);
         world.notify(socket.connection);
         Ok(())
+    }
+
+    fn receipt(&self, socket: &FakeSocket) -> Receipt {
+        let env = &mut self.0.borrow_mut().env;
+        env.observations.operations += 1;
+        let receipt = env.network.connections[socket.connection].receipt();
+        env.log(|| format!("connection {}: {receipt:?}", socket.connection));
+        receipt
     }
 
     fn close_listeners(&mut self) {
