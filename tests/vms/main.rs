@@ -11,6 +11,7 @@ mod booting;
 mod embedded;
 mod ending;
 mod leftovers;
+mod operator;
 mod real;
 mod serial;
 mod settings;

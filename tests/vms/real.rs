@@ -159,3 +159,23 @@ fn a_qemu_that_is_killed_while_it_boots_is_an_error() {
     }
     daemon.wait_for_log("the VM has ended before it was ready: QEMU was ended by signal 9");
 }
+
+#[test]
+fn a_guest_authenticates_as_its_own_vm() {
+    let port = ports(1).split('-').next().unwrap().to_owned();
+    let address = format!("tcp://127.0.0.1:{port}?open=verb");
+    let daemon = real().only_on(address).args(["--vm-network", "open", "--vm-enroll"]).start();
+    let created = boot(&mut daemon.client());
+    let enrollment: Value =
+        serde_json::from_str(&ssh(&created, "cat /etc/vmherd/enrollment.json")).expect("JSON");
+    assert_eq!(enrollment["vm_id"], created["container_uuid"]);
+    assert_eq!(enrollment["address"], format!("10.0.2.2:{port}"));
+    let list = json!({"command": "list", "data": {"list_type": "all_vms", "token": enrollment["token"]}});
+    let listed = ssh(&created, &format!("echo '{list}' | nc 10.0.2.2 {port}"));
+    let reply: Value = serde_json::from_str(listed.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(reply["status"], "success", "{reply}");
+    assert!(listed.contains(created["container_uuid"].as_str().unwrap()), "{listed}");
+    assert_eq!(destroy(&mut daemon.client(), &created)["message"], "OK");
+    let reply = daemon.client().call(list);
+    assert_eq!(reply["status"], "error", "the token ends with the VM: {reply}");
+}

@@ -81,15 +81,24 @@ fn ask(socket: &OwnSocket, request: &Value) -> Result<Value, ToolError> {
     }
 }
 
-/// The members of `data`, a line each.
+/// The fields of a new VM, a line each.
 fn table(data: &Value) -> String {
-    let members = data.as_object().into_iter().flatten();
-    members
-        .map(|(name, value)| {
-            format!("{name:20}  {}\n", value.as_str().map_or(value.to_string(), str::to_owned))
-        })
-        .collect()
+    let line = |name: &&str| {
+        let value = &data[*name];
+        format!("{name:22}  {}\n", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    FIELDS.iter().map(line).collect()
 }
+
+/// What the answer to CREATE has.
+const FIELDS: [&str; 6] = [
+    "container_uuid",
+    "container_username",
+    "container_password",
+    "container_listen_port",
+    "container_iso_sha256",
+    "client_token",
+];
 
 /// Prints the serial log of a VM, which stays when the VM ends. A terminal gets no control characters.
 fn print_log(id: ContainerId, directory: &Path) -> Result<(), ToolError> {
@@ -188,9 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn members_are_lines() {
+    fn fields_are_lines() {
         let text = table(&json!({"container_uuid": "a", "container_listen_port": 22200}));
-        assert_eq!(text, "container_listen_port  22200\ncontainer_uuid        a\n");
+        assert!(text.starts_with("container_uuid          a\n"), "{text}");
+        assert!(text.contains("\ncontainer_listen_port   22200\n"), "{text}");
     }
 
     #[test]
