@@ -233,7 +233,10 @@ fn a_container_whose_client_leaves_after_the_server_has_closed_is_destroyed() {
 fn of_too_many_closed_connections_the_oldest_is_given_up() {
     let hypervisor = TestHypervisor::default();
     let max = vmherd::internals::limits::UNDELIVERED_SOCKETS_MAX;
-    let bed = bed(hypervisor.clone(), max as u32 + 1);
+    let bed = Bed::with_config(
+        |config| config.timeouts.write = 10 * DEADLINE,
+        |builder| builder.hypervisor(hypervisor.clone()).containers_max(max as u32 + 1),
+    );
     let mut first = None;
     let _clients: Vec<Client> = (0..=max)
         .map(|number| {
