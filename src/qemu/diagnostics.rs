@@ -16,32 +16,39 @@ use crate::limits;
 /// What QEMU writes on standard error: the last of it.
 pub(super) struct ErrorOutput {
     pipe: Option<Receiver>,
+    /// There may be something to read.
+    is_ready: bool,
     last: Vec<u8>,
 }
 
 impl ErrorOutput {
     /// Of a QEMU of an earlier server: nothing.
     pub(super) fn none() -> ErrorOutput {
-        ErrorOutput { pipe: None, last: Vec::new() }
+        ErrorOutput { pipe: None, is_ready: false, last: Vec::new() }
     }
 
     pub(super) fn new(pipe: ChildStderr, registry: &Registry, token: Token) -> io::Result<ErrorOutput> {
         let mut pipe = Receiver::from(pipe);
         pipe.set_nonblocking(true)?;
         registry.register(&mut pipe, token, Interest::READABLE)?;
-        Ok(ErrorOutput { pipe: Some(pipe), last: Vec::new() })
+        Ok(ErrorOutput { pipe: Some(pipe), is_ready: true, last: Vec::new() })
+    }
+
+    /// Notes an event of the pipe, or that all is to be read.
+    pub(super) fn set_ready(&mut self) {
+        self.is_ready = true;
     }
 
     /// Reads what has arrived.
     pub(super) fn read(&mut self, buffer: &mut [u8]) {
-        while let Some(pipe) = &mut self.pipe {
+        while let (true, Some(pipe)) = (self.is_ready, &mut self.pipe) {
             match pipe.read(buffer) {
                 Ok(count) if count > 0 => {
                     self.last.extend_from_slice(&buffer[..count]);
                     let surplus = self.last.len().saturating_sub(limits::QEMU_ERROR_BYTES);
                     self.last.drain(..surplus);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_ready = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => self.pipe = None,
             }
@@ -109,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     fn errors(text: &str) -> ErrorOutput {
-        ErrorOutput { pipe: None, last: text.as_bytes().to_vec() }
+        ErrorOutput { last: text.as_bytes().to_vec(), ..ErrorOutput::none() }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -110,8 +110,11 @@ impl Driver {
         Ok(Driver { inbox, ended })
     }
 
-    /// Asks for something. After the thread has ended, requests are dropped with their responders.
+    /// Asks for something. After a panic of the thread, requests are dropped with their responders.
     pub(super) fn ask(&self, request: Request) {
+        if self.ended.try_recv() == Err(TryRecvError::Disconnected) {
+            return log::error!("the thread of the VMs has ended");
+        }
         self.inbox.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         if let Err(error) = self.inbox.waker.wake() {
             log::error!("the thread of the VMs can't be woken: {error}");

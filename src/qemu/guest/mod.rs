@@ -235,8 +235,9 @@ impl Guest {
             MONITOR => self.monitor.iter_mut().for_each(Monitor::set_ready),
             SERIAL => self.serial.set_link_ready(),
             LISTENER => self.serial.accept(registry, self.serial_tokens()),
+            ERRORS => self.errors.set_ready(),
             // Read whenever the VM is advanced.
-            PROBE..=ERRORS => {}
+            PROBE..ERRORS => {}
             console => self.serial.set_console_ready(console - CONSOLES),
         }
     }
@@ -390,6 +391,7 @@ impl Guest {
             self.read_monitor(shared);
         }
         self.serial.drain(shared.buffer);
+        self.errors.set_ready();
         self.errors.read(shared.buffer);
         let reason = describe_end(self.guest_end, status, &self.errors);
         (self.process, self.monitor) = (None, None);
