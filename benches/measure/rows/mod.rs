@@ -40,6 +40,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "size", run: start::sizes },
     Row { name: "embedding", run: embedding::callbacks },
     Row { name: "boot", run: guests::boot },
+    Row { name: "boot-ping", run: guests::ping_meanwhile },
     Row { name: "guest-memory", run: guests::memory },
     Row { name: "hashes", run: auth::hashes },
     Row { name: "meanwhile", run: auth::ping_meanwhile },
