@@ -249,3 +249,17 @@ fn limit_connections(config: &mut Config) {
         config.connections_max = fitting;
     }
 }
+
+#[cfg(all(test, feature = "qemu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_waits_for_the_longest_stop_that_no_setting_has_prolonged() {
+        let unit = include_str!("../../../systemd/vmherd.service");
+        let seconds = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("a line");
+        let wait = Duration::from_secs(seconds.parse().expect("a number"));
+        let vms = vmherd::QemuSettings::new("", "").stop_timeout;
+        assert!(stop_time_max(limits::STOP_GRACE + vms) < wait, "{wait:?}");
+    }
+}
