@@ -58,8 +58,9 @@
 //! queue per lane, one list of completions and one waker. The **log thread** writes the log lines that other threads
 //! queue; the **main thread** waits for signals. **Maintenance** has a thread that removes old points, and with
 //! `--metrics-durability memory` one that writes buffered points. The code of an embedding program runs on threads of its
-//! own lanes (handlers, the gate) and on one thread that calls its callbacks. One thread watches the SQLite file, and one opens a
-//! store that was unavailable at the start. Connecting to PostgreSQL uses short-lived threads.
+//! own lanes (handlers, the gate) and on one thread that calls its callbacks. One thread drives all QEMUs, with a poll of
+//! its own. One thread watches the SQLite file, and one opens a store that was unavailable at the start. Connecting to
+//! PostgreSQL uses short-lived threads.
 //!
 //! ## Layers
 //!
@@ -70,7 +71,7 @@
 //! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
 //! | [`model`] | the types of requests and answers |
 //! | [`embed`] | handlers and the hypervisor of the embedding program, and the clients that they see |
-//! | [`qemu`] | guests that run in QEMU |
+//! | [`qemu`] | the hypervisor of the daemon: VMs in QEMU |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
 //! | [`work`] | blocking work as values, and the code that worker threads run |
@@ -95,6 +96,7 @@
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/submission.rs`: `submit`, `failed_jobs.rs`: `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
 //! | the row of a container in the registry | `src/app/containers.rs`: the steps of its life; at the start and the end of a server: `src/server/managed_rows.rs` |
+//! | how a VM boots, and what ends it | `src/qemu/guest/`; which file there does what: `src/qemu/mod.rs` |
 //! | a container whose client does not get it, or that ends by itself | `src/reactor/delivery.rs`, `src/dispatch/containers.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |

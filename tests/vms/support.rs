@@ -97,6 +97,8 @@ pub fn wait_gone(daemon: &Daemon, available_before: u64) {
     wait_until("the directories are removed", DEADLINE, || directories(daemon).is_empty());
     wait_until("the processes are gone", DEADLINE, || children(daemon).is_empty());
     wait_until("the place is free", DEADLINE, || available(daemon) == available_before);
+    let list = || daemon.client().call(json!({"action": "list_all_vms"}));
+    wait_until("the VMs are in no list", DEADLINE, || list() == json!({"all_vms": []}));
 }
 
 /// Whether something listens on `port`.
