@@ -88,7 +88,7 @@ fn help_and_version_go_to_standard_output() {
     for help in ["--help", "-h"] {
         let ran = dir.run(&[help]);
         assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
-        assert!(ran.output.contains("\n  --listen ADDRESS ") && ran.output.lines().count() <= 60);
+        assert!(ran.output.contains("\n  --listen ADDRESS ") && ran.output.lines().count() <= 80);
     }
     dir.run(&["--version"]).succeeds(concat!("vmherd ", env!("CARGO_PKG_VERSION"), "\n"));
     let ran = dir.run(&["vm", "--help"]);
