@@ -56,6 +56,8 @@ pub const SERIAL_LOG_BYTES: u64 = 512 << 10;
 pub const SERIAL_LOGS_KEPT: usize = 64;
 /// Consoles of one VM at the same time.
 pub const CONSOLES_PER_VM_MAX: usize = 4;
+/// Descriptors that a VM needs at most: its process, its sockets, standard error and log, and its probes or consoles.
+pub const DESCRIPTORS_PER_VM: u64 = 6 + CONSOLES_PER_VM_MAX as u64;
 /// Bytes of the serial console that wait for one console; one that reads slower is closed.
 pub const CONSOLE_OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of consoles that wait for the guest; it reads no more from them until it has taken these.

@@ -57,7 +57,12 @@ fn run(
     let Resolved { mut config, report, warnings, .. } = resolved;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let notifier = Notifier::new(|name| env::var_os(name))?;
-    limit_connections(&mut config);
+    #[cfg(feature = "qemu")]
+    let vm_descriptors =
+        vms.as_ref().map_or(0, |vms| u64::from(vms.running_max) * limits::DESCRIPTORS_PER_VM);
+    #[cfg(not(feature = "qemu"))]
+    let vm_descriptors = 0;
+    limit_connections(&mut config, vm_descriptors);
     info!("opening the store {}", config.store);
     notifier.status(&format!("opening the store {}", config.store));
     let builder = Server::builder(config.clone());
@@ -94,8 +99,17 @@ fn run(
     if let Some(address) = server_addresses.first() {
         info!("ready; try: {}", example_request(address));
     }
-    let mut service =
-        Service { running, log, notifier, sources, started, latest: report, status, stop_grace };
+    let mut service = Service {
+        running,
+        log,
+        notifier,
+        sources,
+        started,
+        latest: report,
+        status,
+        stop_grace,
+        vm_descriptors,
+    };
     service.notify_ready();
     let ended = service.running.ended().try_clone_to_owned()?;
     let stop_wait_max = stop_grace + limits::STOP_OVERRUN;
@@ -148,6 +162,8 @@ struct Service<'a> {
     status: String,
     /// The time that a stop may take.
     stop_grace: Duration,
+    /// Descriptors that VMs may need.
+    vm_descriptors: u64,
 }
 
 impl SignalHandler for Service<'_> {
@@ -193,7 +209,7 @@ impl Service<'_> {
             Ok(_) => return Err("the settings no longer ask to run the daemon".into()),
             Err(error) => return Err(error.to_string()),
         };
-        limit_connections(&mut config);
+        limit_connections(&mut config, self.vm_descriptors);
         if !self.running.reload(config) {
             return Err("the server did not apply them in time".into());
         }
@@ -233,13 +249,13 @@ fn example_request(address: &ListenAddress) -> String {
     }
 }
 
-/// Lowers the limit on connections to what the limit on open files allows.
-fn limit_connections(config: &mut Config) {
+/// Lowers the limit on connections to what the limit on open files allows, beside those that VMs need.
+fn limit_connections(config: &mut Config, vm_descriptors: u64) {
     let descriptors = match raise_descriptor_limit() {
         Ok(descriptors) => descriptors,
         Err(error) => return warn!("can't raise the limit of open files: {error}"),
     };
-    let fitting = config.connections_within(descriptors);
+    let fitting = config.connections_within(descriptors.saturating_sub(vm_descriptors));
     if fitting < config.connections_max {
         warn!(
             "at most {fitting} connections instead of {}: this process may have {descriptors} files open \
