@@ -64,6 +64,7 @@ uninstall: ## remove what make install installed; keep changed settings
 check: ## formatting, lints, docs and the rules of the structure
 	$(CARGO) fmt --check
 	$(CARGO) clippy -- -D warnings
+	$(CARGO) clippy --no-default-features -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items

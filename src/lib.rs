@@ -199,8 +199,8 @@ pub use config::{
 };
 pub use config::{is_plain_name, may_hold_password, redact};
 pub use embed::{
-    Client, ClientId, ContainerOrder, DecryptError, Event, EventKind, HandlerRequest, Hypervisor, KeyPair,
-    RequestHandler, Responder, TestHypervisor,
+    Client, ClientId, ContainerOrder, DecryptError, EndReporter, Event, EventKind, HandlerRequest,
+    Hypervisor, KeyPair, RequestHandler, Responder, RunningContainer, TestHypervisor,
 };
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{ContainerId, DiskId, ServerId, VmId};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use vmherd::{
-    Container, ContainerId, ContainerOrder, Event, Hypervisor, HypervisorError, Responder, Response,
-    TestHypervisor,
+    Container, ContainerId, ContainerOrder, EndReporter, Event, Hypervisor, HypervisorError, Responder,
+    Response, RunningContainer, TestHypervisor,
 };
 
 use crate::common::{Client, DEADLINE, wait_until};
@@ -120,6 +120,10 @@ struct KeepsOnDestroy(TestHypervisor, Arc<Mutex<Vec<DestroyResponder>>>);
 type DestroyResponder = Responder<Result<(), HypervisorError>>;
 
 impl Hypervisor for KeepsOnDestroy {
+    fn start(&self, ends: EndReporter) -> Result<Vec<RunningContainer>, HypervisorError> {
+        self.0.start(ends)
+    }
+
     fn create(&self, order: ContainerOrder, responder: Responder<Result<Container, HypervisorError>>) {
         self.0.create(order, responder);
     }
