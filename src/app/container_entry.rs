@@ -52,7 +52,7 @@ pub(super) enum Row {
 /// Who ends a container.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
-    Nobody,
+    None,
     /// A client waits for each step.
     Client,
     /// No client waits.
@@ -61,7 +61,7 @@ pub(super) enum End {
 
 impl Entry {
     pub(super) fn new(id: ContainerId, token: TokenHash, client: Option<ClientKey>) -> Entry {
-        let (guest, row, end) = (Guest::Creating, Row::None, End::Nobody);
+        let (guest, row, end) = (Guest::Creating, Row::None, End::None);
         Entry { id, token, client, guest, row, end, has_ended: false }
     }
 
@@ -69,7 +69,7 @@ impl Entry {
     pub(super) fn begin_end(&mut self, server: Option<ServerId>) -> Result<Option<Work>, Failure> {
         match (self.guest, self.row, self.end) {
             _ if self.has_ended => Ok(None),
-            (Guest::Running, Row::None | Row::Present | Row::Expected, End::Nobody) => {
+            (Guest::Running, Row::None | Row::Present | Row::Expected, End::None) => {
                 let server = server.ok_or(Failure::Internal)?;
                 (self.row, self.end) = (Row::Removing, End::Client);
                 Ok(Some(remove_row(server, self.id)))

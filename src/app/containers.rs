@@ -178,7 +178,7 @@ impl Containers {
 
     /// Has the server end a container whose client does not get it.
     pub fn undo(&mut self, id: ContainerId) {
-        if self.get(id).is_some_and(|entry| entry.end == End::Nobody) {
+        if self.get(id).is_some_and(|entry| entry.end == End::None) {
             log::info!("a client did not get the container {id}: destroying it");
             self.end(id);
         }
@@ -192,7 +192,7 @@ impl Containers {
                 entry.has_ended = true;
                 let client = entry.client.clone();
                 // A request that adds its row, or destroys it, finds it out.
-                if entry.row != Row::Adding && entry.end == End::Nobody {
+                if entry.row != Row::Adding && entry.end == End::None {
                     self.end(id);
                 }
                 EndNews::Ended(client)
@@ -242,7 +242,7 @@ impl Containers {
             (Step::AddRow, outcome) => {
                 entry.row = if outcome == Outcome::NotDone { Row::None } else { Row::Present };
                 match entry.end {
-                    End::Nobody => self.undo(id),
+                    End::None => self.undo(id),
                     End::Client | End::Server => self.end(id),
                 }
             }
@@ -252,7 +252,7 @@ impl Containers {
             }
             // The client gets an error and may try again.
             (Step::RemoveRow, Outcome::NotDone) if entry.end == End::Client && !entry.has_ended => {
-                (entry.row, entry.end) = (Row::Present, End::Nobody);
+                (entry.row, entry.end) = (Row::Present, End::None);
             }
             (Step::RemoveRow, outcome) => {
                 entry.row = Row::Present;
@@ -268,7 +268,7 @@ impl Containers {
                 entry.guest = Guest::Running;
                 // Its client may try again; if it does not, the server does.
                 if entry.end == End::Client {
-                    entry.end = End::Nobody;
+                    entry.end = End::None;
                 }
                 self.paused.push(id);
             }
@@ -306,11 +306,11 @@ impl Containers {
         let (server, hypervisor) = (self.server, self.hypervisor.clone());
         let entry = self.get(id)?;
         // Its row is removed, but the hypervisor has failed.
-        if (entry.end, entry.guest, entry.row) == (End::Nobody, Guest::Running, Row::None) {
+        if (entry.end, entry.guest, entry.row) == (End::None, Guest::Running, Row::None) {
             entry.end = End::Server;
         }
         match (entry.end, entry.guest, entry.row) {
-            (End::Nobody | End::Client, ..) | (.., Row::Removing) => None,
+            (End::None | End::Client, ..) | (.., Row::Removing) => None,
             (End::Server, _, Row::Present | Row::Expected) => {
                 entry.row = Row::Removing;
                 Some((Step::RemoveRow, remove_row(server?, id)))

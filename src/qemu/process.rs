@@ -24,9 +24,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(process: Pidfd, registry: &Registry, token: Token) -> io::Result<Process> {
+    /// Watches a process; kills it if that fails.
+    pub(super) fn watch(process: Pidfd, registry: &Registry, token: Token) -> io::Result<Process> {
         let descriptor = process.as_fd().as_raw_fd();
-        registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+        if let Err(error) = registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE) {
+            process.kill()?;
+            return Err(error);
+        }
         Ok(Process { process, is_ready: false })
     }
 
@@ -51,14 +55,16 @@ impl Process {
     }
 }
 
-/// Starts QEMU for the VM `id`, and records that in `files`. Returns its standard error as well.
+/// Starts QEMU for the VM `id`, and records that in `files`. Returns its standard error as well. After an error no process
+/// is left.
 pub(super) fn spawn(
     settings: &QemuSettings,
     accelerator: Accelerator,
     format: ImageFormat,
     id: ContainerId,
     (files, record): (&VmFiles, &mut VmRecord),
-) -> io::Result<(Pidfd, ChildStderr)> {
+    (registry, token): (&Registry, Token),
+) -> io::Result<(Process, ChildStderr)> {
     let mut command = Command::new(&settings.program);
     command.args(arguments(settings, accelerator, format, id));
     // What the guest writes to its disk is in an unnamed file there.
@@ -68,18 +74,16 @@ pub(super) fn spawn(
     command.process_group(0);
     child::prepare(&mut command, files.create_pid_file()?, !settings.survives);
     let mut spawned = command.spawn()?;
-    // A descriptor of the child, which is released only through it, needs no further checks.
-    let process = Pidfd::open(spawned.id())?;
-    let recorded = start_time(spawned.id()).and_then(|started| {
+    let watched = start_time(spawned.id()).and_then(|started| {
         record.start_time = Some(started);
-        files.write_record(record)
+        files.write_record(record)?;
+        let errors = spawned.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        // It is a child, and not released: its number is its own.
+        Ok((Process::watch(Pidfd::open(spawned.id())?, registry, token)?, errors))
     });
-    match (recorded, spawned.stderr.take()) {
-        (Ok(()), Some(errors)) => Ok((process, errors)),
-        (recorded, _) => {
-            process.kill()?;
-            spawned.wait()?;
-            Err(recorded.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))
-        }
+    if watched.is_err() {
+        spawned.kill()?;
+        spawned.wait()?;
     }
+    watched
 }

@@ -73,7 +73,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         row(
             CommandName::Stop,
-            command("stop", json!({"vm_id": "nobody"})),
+            command("stop", json!({"vm_id": "unknown"})),
             [Unknown, Unknown, No("VM does not exist")],
             [Unknown; 2],
         ),

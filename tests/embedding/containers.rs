@@ -1,5 +1,6 @@
 //! Containers: the verbs CREATE and DESTROY with a hypervisor.
 
+use std::io::Write;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vmherd::{
-    Container, ContainerId, ContainerOrder, Event, Hypervisor, HypervisorError, Responder, Response,
-    TestHypervisor, VmShape,
+    Container, ContainerId, ContainerOrder, Event, Hypervisor, HypervisorError, LocalClient, Responder,
+    Response, TestHypervisor, VmShape,
 };
 
 use crate::common::codec::{request_head, text_frame};
@@ -319,4 +320,14 @@ fn a_handler_replaces_create() {
     });
     assert_eq!(bed.client().call(verb("CREATE")), failure("Refused request"));
     assert!(hypervisor.containers().is_empty());
+}
+
+/// Sends CREATE on a client that does not read: the pipe to it fills, and the last answers stay in the server's output.
+pub fn create_unread(client: &mut LocalClient) {
+    let ping = json!({"request_id": "x".repeat(200), "command": "ping"});
+    let reply_length = client.call(&ping).expect("a reply").to_string().len();
+    let count = vmherd::internals::limits::LOCAL_PIPE_BYTES / reply_length + 10;
+    client.write_all(ping.to_string().repeat(count).as_bytes()).expect("the server reads");
+    let create = json!({"request_id": 1, "verb": "CREATE", "parameters": {}});
+    client.write_all(create.to_string().as_bytes()).expect("the server reads");
 }

@@ -138,7 +138,7 @@ fn the_operator_stops_only_vms_of_this_server() {
     for (name, message) in [
         ("web", "the VM is not managed by this server"),
         (foreign, "the VM is not managed by this server"),
-        ("nobody", "VM does not exist"),
+        ("unknown", "VM does not exist"),
         ("00000000-0000-4000-8000-000000000001", "VM does not exist"),
     ] {
         assert_eq!(operator.fail(request("stop", json!({"vm_id": name}))), message, "{name}");

@@ -1,6 +1,5 @@
 //! Containers whose clients do not get them are destroyed.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use vmherd::{
 };
 
 use crate::common::{Client, DEADLINE, wait_until};
-use crate::containers::{bed, create, failure};
+use crate::containers::{bed, create, create_unread, failure};
 use crate::running::{Bed, verb};
 
 /// Ends the connection with a reset: after an orderly close, the server would still send the answer.
@@ -82,13 +81,7 @@ fn a_container_whose_answer_is_not_sent_is_destroyed() {
     let hypervisor = TestHypervisor::default();
     let bed = bed(hypervisor.clone(), 1);
     let mut client = bed.local_client();
-    let ping = json!({"request_id": "x".repeat(200), "command": "ping"});
-    let reply_length = client.call(&ping).expect("a reply").to_string().len();
-    // The client does not read: the pipe to it fills, and the last answers stay in the server's output.
-    let count = vmherd::internals::limits::LOCAL_PIPE_BYTES / reply_length + 10;
-    client.write_all(ping.to_string().repeat(count).as_bytes()).expect("the server reads");
-    let create = json!({"request_id": 1, "verb": "CREATE", "parameters": {}});
-    client.write_all(create.to_string().as_bytes()).expect("the server reads");
+    create_unread(&mut client);
     wait_until("it is created", DEADLINE, || hypervisor.containers().len() == 1);
     assert_eq!(bed.containers_available(), Some(0));
     drop(client);

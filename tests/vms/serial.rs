@@ -76,7 +76,7 @@ fn consoles_share_the_serial_port() {
 }
 
 #[test]
-fn the_log_is_bounded_and_a_flood_harms_nobody_else() {
+fn the_log_is_bounded_and_a_flood_does_not_delay_other_clients() {
     let daemon = fake("flood").start();
     let mut client = daemon.client();
     let created = create(&mut client);

@@ -15,7 +15,7 @@ use crate::qemu::diagnostics::{ErrorOutput, GUEST_PANIC, describe_shutdown};
 use crate::qemu::link::is_not_there_yet;
 use crate::qemu::monitor::{Monitor, MonitorError, Reply, Request};
 use crate::qemu::probe::Probe;
-use crate::qemu::process::{self, Process};
+use crate::qemu::process;
 use crate::qemu::qmp::{self, count_connections};
 use crate::qemu::serial::SerialTokens;
 use crate::qemu::vm_files::{CONSOLE_SOCKET, QMP_SOCKET, SERIAL_SOCKET};
@@ -56,8 +56,9 @@ impl Guest {
     pub(in crate::qemu) fn start(&mut self, shared: &mut Shared<'_>) {
         let Some(creation) = &self.creation else { return };
         let (settings, now) = (shared.settings, shared.now);
+        let watcher = (shared.registry, self.token(PROCESS));
         let files = (&self.files, &mut self.record);
-        let spawned = process::spawn(settings, shared.accelerator, creation.format, self.id, files);
+        let spawned = process::spawn(settings, shared.accelerator, creation.format, self.id, files, watcher);
         let (process, errors) = match spawned {
             Ok(spawned) => spawned,
             Err(error) => {
@@ -70,13 +71,12 @@ impl Guest {
             step: Step::Connecting { retry_at: now, answer_by: now + limits::QEMU_ANSWER_TIMEOUT },
             ports_tried: 0,
         });
-        let watched = Process::new(process, shared.registry, self.token(PROCESS)).and_then(|process| {
-            self.process = Some(process);
-            self.errors = ErrorOutput::new(errors, shared.registry, self.token(ERRORS))?;
-            Ok(())
-        });
-        if let Err(error) = watched {
-            self.fail(HypervisorError::new(&format!("QEMU can't be watched: {error}")), shared);
+        self.process = Some(process);
+        match ErrorOutput::new(errors, shared.registry, self.token(ERRORS)) {
+            Ok(errors) => self.errors = errors,
+            Err(error) => {
+                self.fail(HypervisorError::new(&format!("QEMU's errors can't be read: {error}")), shared);
+            }
         }
     }
 

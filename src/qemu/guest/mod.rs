@@ -170,9 +170,15 @@ impl Guest {
             shared.ports.occupy(port);
         }
         let token = guest.token(PROCESS);
-        guest.process = Process::new(process, shared.registry, token)
-            .inspect_err(|error| log::error!("the VM {id} can't be watched: {error}"))
-            .ok();
+        match Process::watch(process, shared.registry, token) {
+            Ok(process) => guest.process = Some(process),
+            Err(error) => {
+                guest.files.remove();
+                guest.stage = Stage::Gone;
+                shared.ends.ended(id, &format!("it can't be watched: {error}"));
+                return guest;
+            }
+        }
         if let Err(error) = guest.connect(shared.registry) {
             log::warn!("the VM {id} runs, but does not listen to this server: {error}");
         }
