@@ -223,8 +223,8 @@ fn vms_are_added_listed_given_passwords_and_removed() {
     dir.vm(&["add", "web-1", "--ram=2048", "--cpu=2", "--disk=20", "--disk=100"], "correct horse\n")
         .succeeds("added web-1\n");
     dir.vm(&["add", "b", "--ram=1", "--cpu=1"], "correct horse").succeeds("added b\n");
-    let head = "NAME   RAM MiB  CPUS  DISKS GiB\n";
-    let (web, b) = ("web-1     2048     2  20,100\n", "b            1     1  -\n");
+    let head = "NAME   RAM MiB  CPUS  MANAGED  DISKS GiB\n";
+    let (web, b) = ("web-1     2048     2  no       20,100\n", "b            1     1  no       -\n");
     dir.vm(&["list"], "").succeeds(&[head, web, b].concat());
     dir.vm(&["add", "web-1", "--ram=1", "--cpu=1"], "correct horse\n").fails(1, "already registered");
     dir.vm(&["add", "c", "--ram=1", "--cpu=1", "--vms-max=2"], "correct horse\n").fails(1, "--vms-max");

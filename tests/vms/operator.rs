@@ -1,10 +1,13 @@
 //! The operator's commands: `vmherd vm create`, `stop`, `console` and `log`; and VMs in the lists.
 
-use std::process::Command;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Daemon, request, run_with_input};
+use crate::common::{Client, DEADLINE, Daemon, request, wait};
 use crate::support::*;
 
 /// Runs `vmherd vm` with these arguments; what it prints.
@@ -44,7 +47,9 @@ fn the_operator_starts_and_ends_vms() {
     let all = list(&mut daemon.client());
     assert_eq!((all.len(), &all[0]["managed"]), (1, &json!(true)), "{all:?}");
     assert_eq!((&all[0]["ram"], &all[0]["cpu"]), (&json!(512), &json!(1)));
-    assert!(succeed(&daemon, &["list"], "").contains("managed"));
+    let listed = succeed(&daemon, &["list"], "");
+    let row: Vec<&str> = listed.lines().nth(1).expect("a VM").split_whitespace().collect();
+    assert_eq!(row, [id.as_str(), "512", "1", "yes", "1"], "{listed}");
     assert!(succeed(&daemon, &["log", &id], "").starts_with("fake guest"));
     let refused = fail(&daemon, &["remove", &id]);
     assert!(refused.contains(&format!("vmherd vm stop {id}")), "{refused}");
@@ -87,12 +92,25 @@ fn a_console_on_a_terminal_ends_at_its_escape() {
     let id = created["container_uuid"].as_str().unwrap();
     let state_dir = daemon.state_dir().display();
     let console = format!("{} vm console {id} --state-dir {state_dir}", env!("CARGO_BIN_EXE_vmherd"));
-    // The words arrive as keys of a terminal, after the console has said that it is there.
-    let script =
-        format!("(sleep 1; printf 'hello\\r'; sleep 1; printf '\\035') | script -qec '{console}' /dev/null");
-    let finished = run_with_input(Command::new("sh").args(["-c", &script]), b"");
-    assert!(finished.status.success(), "{}", finished.stdout);
-    assert!(finished.stdout.contains("Ctrl-] leaves it"), "{}", finished.stdout);
-    assert!(finished.stdout.contains("[hello]"), "{}", finished.stdout);
+    // `script` runs it on a terminal, whose keys are the input.
+    let mut script = Command::new("script");
+    script.args(["-qec", &console, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.spawn().expect("script runs");
+    let (mut keys, mut screen) = (script.stdin.take().expect("piped"), script.stdout.take().expect("piped"));
+    let (sender, shown) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 1024];
+        while let Ok(count @ 1..) = screen.read(&mut bytes) {
+            let _ = sender.send(String::from_utf8_lossy(&bytes[..count]).into_owned());
+        }
+    });
+    let mut text = String::new();
+    for (wanted, next) in [("Ctrl-] leaves it", "hello\r"), ("[hello]", "\u{1d}")] {
+        while !text.contains(wanted) {
+            text += &shown.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("{wanted}: {error}: {text}"));
+        }
+        keys.write_all(next.as_bytes()).expect("a key");
+    }
+    assert!(wait(&mut script, "the console ends").success());
     assert_eq!(available(&daemon), 3, "the VM goes on");
 }

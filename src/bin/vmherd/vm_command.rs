@@ -182,10 +182,10 @@ fn exists(location: &Location) -> Result<bool, ConfigError> {
 }
 
 /// Prints every VM, page by page. Columns widen from page to page, because exact widths would need the whole store
-/// in memory. A VM that a server runs is marked at the end of its line.
+/// in memory. The disks come last: they are long.
 fn list(registry: &mut Registry, output: &mut impl io::Write) -> io::Result<()> {
-    let mut widths = [0; 3];
-    let mut rows = vec![["NAME", "RAM MiB", "CPUS", "DISKS GiB"].map(String::from)];
+    let mut widths = [0; 4];
+    let mut rows = vec![["NAME", "RAM MiB", "CPUS", "MANAGED", "DISKS GiB"].map(String::from)];
     for page in registry.pages() {
         rows.extend(page.map_err(io::Error::other)?.iter().map(row));
         for row in &rows {
@@ -193,19 +193,21 @@ fn list(registry: &mut Registry, output: &mut impl io::Write) -> io::Result<()> 
                 *width = cell.chars().count().max(*width);
             }
         }
-        let [name_width, ram_width, cpus_width] = widths;
-        for [name, ram, cpus, disks] in rows.drain(..) {
-            writeln!(output, "{name:name_width$}  {ram:>ram_width$}  {cpus:>cpus_width$}  {disks}")?;
+        let [name_width, ram_width, cpus_width, managed_width] = widths;
+        for [name, ram, cpus, managed, disks] in rows.drain(..) {
+            write!(output, "{name:name_width$}  {ram:>ram_width$}  {cpus:>cpus_width$}  ")?;
+            writeln!(output, "{managed:managed_width$}  {disks}")?;
         }
     }
     Ok(())
 }
 
-fn row(vm: &Vm) -> [String; 4] {
+fn row(vm: &Vm) -> [String; 5] {
     let sizes: Vec<String> = vm.disks.iter().map(|disk| disk.size_gib.to_string()).collect();
     let disks = if sizes.is_empty() { "-".into() } else { sizes.join(",") };
-    let disks = if vm.is_managed { disks + "  managed" } else { disks };
-    [Escaped(&vm.name).to_string(), vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string(), disks]
+    let managed = if vm.is_managed { "yes" } else { "no" };
+    let (ram, cpus) = (vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string());
+    [Escaped(&vm.name).to_string(), ram, cpus, managed.into(), disks]
 }
 
 /// The error of a change of the VM `name`.

@@ -130,9 +130,9 @@ fn a_list_is_aligned() {
     let mut output = Vec::new();
     list(&mut registry, &mut output).unwrap();
     let expected = "\
-NAME               RAM MiB  CPUS  DISKS GiB
-a                      512     1  -
-näme-that-is-long  1048576     1  20,100
+NAME               RAM MiB  CPUS  MANAGED  DISKS GiB
+a                      512     1  no       -
+näme-that-is-long  1048576     1  no       20,100
 ";
     assert_eq!(String::from_utf8(output).unwrap(), expected);
 }
@@ -148,9 +148,9 @@ fn a_managed_vm_is_marked_in_a_list() {
         disks,
     };
     let disk = Disk { id: DiskId(1), size_gib: 8 };
-    assert_eq!(row(&vm(true, vec![disk])), ["guest", "128", "1", "8  managed"]);
-    assert_eq!(row(&vm(true, vec![])), ["guest", "128", "1", "-  managed"]);
-    assert_eq!(row(&vm(false, vec![disk])), ["guest", "128", "1", "8"]);
+    assert_eq!(row(&vm(true, vec![disk])), ["guest", "128", "1", "yes", "8"]);
+    assert_eq!(row(&vm(true, vec![])), ["guest", "128", "1", "yes", "-"]);
+    assert_eq!(row(&vm(false, vec![disk])), ["guest", "128", "1", "no", "8"]);
 }
 
 #[test]
@@ -168,11 +168,11 @@ fn names_are_escaped_in_a_list() {
     let mut output = Vec::new();
     list(&mut registry, &mut output).unwrap();
     let expected = "\
-NAME              RAM MiB  CPUS  DISKS GiB
-a\\u202eb                1     1  -
-web\\u200b               1     1  -
-\\U000e0041\\u3164        1     1  -
-c\\u2066d\\ufe0f          1     1  -
+NAME              RAM MiB  CPUS  MANAGED  DISKS GiB
+a\\u202eb                1     1  no       -
+web\\u200b               1     1  no       -
+\\U000e0041\\u3164        1     1  no       -
+c\\u2066d\\ufe0f          1     1  no       -
 ";
     assert_eq!(String::from_utf8(output).unwrap(), expected);
 }
@@ -181,7 +181,7 @@ c\\u2066d\\ufe0f          1     1  -
 fn empty_list_is_its_header() {
     let mut output = Vec::new();
     list(&mut registry(), &mut output).unwrap();
-    assert_eq!(output, b"NAME  RAM MiB  CPUS  DISKS GiB\n");
+    assert_eq!(output, b"NAME  RAM MiB  CPUS  MANAGED  DISKS GiB\n");
 }
 
 #[test]
