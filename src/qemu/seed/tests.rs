@@ -10,10 +10,14 @@ const OURS: &str = "users:
   plain_text_passwd: \"s3cret\"
   lock_passwd: false
   sudo: \"ALL=(ALL) NOPASSWD:ALL\"
+write_files:
+- path: /etc/ssh/sshd_config.d/50-cloud-init.conf
+  permissions: \"0600\"
+  content: |
+    PasswordAuthentication yes
 ";
 
-const ENROLLMENT: &str = "write_files:
-- path: /etc/vmherd/enrollment.json
+const ENROLLMENT: &str = "- path: /etc/vmherd/enrollment.json
   permissions: \"0600\"
   content: |
     {\"address\": \"10.0.2.2:8888\", \"vm_id\": \"an id\", \"token\": \"t0ken\"}
@@ -105,7 +109,7 @@ fn the_operators_user_data_comes_before_ours() {
         assert!(body.lines().all(|line| line.len() <= 76));
         assert!(decoded(body) == operators.as_bytes(), "{operators:?}");
         assert_eq!(settings, ("Content-Type: text/cloud-config", "#cloud-config\nssh_pwauth: true\n"));
-        let merging = "#cloud-config\nmerge_how: \"list(append)+dict(recurse_array)+str()\"\n";
+        let merging = "#cloud-config\nmerge_how: \"list(prepend)+dict(recurse_array)+str()\"\n";
         let lists_expected = format!("{merging}{OURS}{ENROLLMENT}");
         assert_eq!(lists, ("Content-Type: text/cloud-config", &lists_expected[..]));
     }

@@ -26,8 +26,18 @@ const BOUNDARY: &str = "=_vmherd";
 /// cloud-config that replaces what the operator sets.
 const SETTINGS: &str = "ssh_pwauth: true\n";
 
-/// How cloud-init merges the lists: it appends them.
-const MERGE_LISTS: &str = "merge_how: \"list(append)+dict(recurse_array)+str()\"\n";
+/// The file in which cloud-init allows passwords, written before the SSH server starts. cloud-init up to 22 writes it
+/// only after that, and restarts the server then: a user who logs in as soon as it greets would be denied.
+const PASSWORDS_ALLOWED: &str = "write_files:
+- path: /etc/ssh/sshd_config.d/50-cloud-init.conf
+  permissions: \"0600\"
+  content: |
+    PasswordAuthentication yes
+";
+
+/// How cloud-init merges the lists: ours come first. It stops at a user that it can't make, or at a file that it can't
+/// write.
+const MERGE_LISTS: &str = "merge_how: \"list(prepend)+dict(recurse_array)+str()\"\n";
 
 /// Bytes that the text is expected to have beside the operator's: a text that does not grow leaves no copy of a secret.
 const OWN_BYTES: usize = 4096;
@@ -88,8 +98,9 @@ fn push_lists(text: &mut String, seed: &Seed<'_>) {
     text.push_str("\n  plain_text_passwd: ");
     push_quoted(text, seed.password.expose());
     text.push_str("\n  lock_passwd: false\n  sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n");
+    text.push_str(PASSWORDS_ALLOWED);
     if let Some(enrollment) = &seed.enrollment {
-        text.push_str("write_files:\n- path: /etc/vmherd/enrollment.json\n  permissions: \"0600\"\n");
+        text.push_str("- path: /etc/vmherd/enrollment.json\n  permissions: \"0600\"\n");
         text.push_str("  content: |\n    {\"address\": ");
         push_quoted(text, enrollment.address);
         text.push_str(", \"vm_id\": ");
