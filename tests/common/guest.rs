@@ -15,3 +15,9 @@ pub fn guest_iso() -> PathBuf {
     assert!(output.status.success(), "{script} failed: {path}{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(path)
 }
+
+/// The image of a disk, byte by byte, with the same guest.
+#[track_caller]
+pub fn guest_disk() -> PathBuf {
+    guest_iso().with_extension("img")
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Builder, Client, DEADLINE, Daemon, send_signal, wait_until};
-use crate::guest::guest_iso;
+use crate::guest::{guest_disk, guest_iso};
 use crate::serial::Console;
 use crate::support::*;
 
@@ -142,6 +142,51 @@ fn user_data_of_the_operator_and_the_user_both_reach_the_guest() {
     let daemon = builder.arg("--vm-user-data").arg(&user_data).start();
     let created = boot(&mut daemon.client());
     assert_eq!(ssh(&created, "cat /run/greeting"), "grüße");
+}
+
+/// An image in the format qcow2 (QEMU's docs/interop/qcow2), version 2, of a disk of 5 GiB that begins with `content`.
+fn qcow2(content: &[u8]) -> Vec<u8> {
+    const CLUSTER: usize = 1 << 16;
+    let offset = |cluster: usize| (cluster * CLUSTER) as u64;
+    let clusters = content.len().div_ceil(CLUSTER);
+    // Magic and version, no backing file, bits of a cluster, size, no encryption, tables of clusters and of reference
+    // counts, no snapshots.
+    let header =
+        [0x5146_49fb << 32 | 2, 0, 16, 5 << 30, 10, offset(3), offset(1), 1 << 32, 0].map(u64::to_be_bytes);
+    let references = offset(2).to_be_bytes();
+    let counts = [0, 1].repeat(5 + clusters);
+    let in_use = |cluster| (offset(cluster) | 1 << 63).to_be_bytes();
+    let tables = in_use(4);
+    let table: Vec<u8> = (5..5 + clusters).flat_map(in_use).collect();
+    let mut image = Vec::new();
+    for part in [&header.concat(), &references[..], &counts, &tables, &table, content] {
+        image.extend(part);
+        image.resize(image.len().next_multiple_of(CLUSTER), 0);
+    }
+    image
+}
+
+#[test]
+fn a_disk_of_each_format_boots_and_what_a_vm_writes_is_its_own() {
+    let raw = fs::read(guest_disk()).unwrap();
+    let beginning: String = raw[..5].iter().map(|byte| format!("{byte:02x} ")).collect();
+    for (content, size) in [(qcow2(&raw), 5), (raw, 1)] {
+        let builder = real();
+        let (image, script) = (builder.state_dir().join("disk"), builder.state_dir().join("script"));
+        fs::write(&image, &content).unwrap();
+        let read = "head -c 5 /dev/vda >>/run/read";
+        fs::write(&script, format!("#!/bin/sh\n{read}\nprintf WRITE >/dev/vda\n{read}\n")).unwrap();
+        let daemon = builder.arg("--vm-image").arg(&image).arg("--vm-user-data").arg(&script).start();
+        let mut client = daemon.client();
+        let created = boot(&mut client);
+        let read = ssh(&created, "od -A n -t x1 /run/read");
+        assert_eq!(read, format!("{beginning}57 52 49 54 45"), "what the image has, then what it wrote");
+        let all = client.call(json!({"action": "list_all_vms"}));
+        assert_eq!(all["all_vms"][0]["disks"][0]["size"], size, "{all}");
+        assert_eq!(destroy(&mut client, &created)["message"], "OK");
+        wait_gone(&daemon, 4);
+        assert!(fs::read(&image).unwrap() == content, "the image is as it was");
+    }
 }
 
 #[test]
