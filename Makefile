@@ -81,8 +81,8 @@ test: ## install what the tests need and run them all
 guest: ## build the VM that the tests start: target/guest/guest.iso (downloads some 50 MB of Debian packages)
 	@tests/guest/build
 
-docs: ## write docs/settings.md anew from the table of settings
-	VMHERD_WRITE_DOCS=1 $(CARGO) test --bin vmherd the_page_of_settings
+docs: ## write docs/settings.md and systemd/vmherd.conf anew from the table of settings
+	VMHERD_WRITE_DOCS=1 $(CARGO) test --bin vmherd is_current
 
 sim: ## simulate the reactor with SEEDS seeds, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) \

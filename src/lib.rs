@@ -71,7 +71,7 @@
 //! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
 //! | [`model`] | the types of requests and answers |
 //! | [`embed`] | handlers and the hypervisor of the embedding program, and the clients that they see |
-//! | [`qemu`] | the hypervisor of the daemon: VMs in QEMU |
+//! | [`qemu`], [`crypto`] | the hypervisor of the daemon: VMs in QEMU; encryption |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
 //! | [`session`], [`store`] | the state of one connection; the stores |
 //! | [`work`] | blocking work as values, and the code that worker threads run |
@@ -102,6 +102,7 @@
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
 //! | clients in the server's process | `src/reactor/local.rs` |
 //! | a stop, a restart and what outlasts it | `src/server/server_loop.rs`, `src/server/reactor_factory.rs` |
+//! | the steps of a sealed connection | `src/framing/sealed/`; the work with keys: `src/crypto/exchange.rs`, in the lane keys |
 //! | the WebSocket handshake | `src/framing/http/route.rs`; `src/session/codec/http.rs`: `Upgrade`; `websocket.rs` there |
 //! | PostgreSQL failover | which server: `src/store/postgres/hosts.rs`; lost sessions: `store.rs` (`retry`), `pg_session.rs` (`RetryBudget`), `session_pool.rs`, `pg_error.rs` |
 //! | the counters | `src/dispatch/counters.rs`, `src/dispatch/statistics.rs` |
@@ -112,7 +113,7 @@
 //! | --- | --- |
 //! | connection | a client's socket with its buffers and its session |
 //! | session | the protocol state machine of one connection; does no I/O |
-//! | framing | how bytes are split into messages: raw JSON, text, HTTP, WebSocket |
+//! | framing | how bytes are split into messages: raw JSON, text, HTTP, WebSocket, sealed (encrypted) |
 //! | dialect | the schema in which a message expresses a request or an answer |
 //! | codec | a framing and its dialects, as the session uses them |
 //! | request, answer, reply | a decoded command; its result; the encoded result |
@@ -127,7 +128,7 @@
 //! | latch | a readiness flag that an event sets and `WouldBlock` clears |
 //! | dispatcher | runs requests between sessions, app and workers |
 //! | work, job | a blocking operation as a value; that operation in a queue, with key and deadline |
-//! | lane | a bounded queue and its worker threads: auth, compute, read, write, handler, gate |
+//! | lane | a bounded queue and its worker threads: auth, compute, keys, read, write, handler, gate |
 //! | container, guest | what a hypervisor runs for a client, and shows the registry as a VM; what runs in it |
 //! | managed | of a VM: a server runs it, from its creation to its end |
 //! | handler, responder | code of the embedding program that answers a request; what it answers through |
@@ -165,12 +166,17 @@
 // Links from the map into modules work in `cargo doc --document-private-items`.
 #![allow(rustdoc::private_intra_doc_links)]
 // Some shared code is unused without a store, a framing or guests.
-#![cfg_attr(not(all(feature = "sqlite", feature = "websocket", feature = "qemu")), allow(dead_code))]
+#![cfg_attr(
+    not(all(feature = "sqlite", feature = "websocket", feature = "qemu", feature = "sealed")),
+    allow(dead_code)
+)]
 
 mod app;
 mod buffer;
 mod clock;
 mod config;
+#[cfg(feature = "sealed")]
+mod crypto;
 mod dialect;
 mod dispatch;
 mod embed;
@@ -198,6 +204,8 @@ pub use config::{
     Config, Durability, InvalidSetting, ListenAddress, ListenerSpec, SOCKET_NAME, Timeouts, bounds,
 };
 pub use config::{is_plain_name, may_hold_password, redact};
+#[cfg(feature = "sealed")]
+pub use crypto::{InvalidKey, RsaKeyPair};
 pub use embed::{
     Client, ClientId, ContainerOrder, DecryptError, EndReporter, Event, EventKind, HandlerRequest,
     Hypervisor, KeyPair, RequestHandler, Responder, RunningContainer, TestHypervisor,
@@ -212,6 +220,8 @@ pub use model::{
 pub use qemu::{Accelerator, GuestNetwork, Qemu, QemuSettings};
 pub use reactor::local::LocalClient;
 pub use registry::{Registry, RegistryError};
+#[cfg(feature = "sealed")]
+pub use server::KeyFile;
 pub use server::{
     InheritedListener, LoopState, Running, Server, ServerBuilder, ServerLoop, StartError, StopHandle,
 };

@@ -87,6 +87,8 @@ impl<'a> Replay<'a> {
             request_bytes_max_anonymous: 2000,
             request_bytes_max_forwarded: 2000,
             requests_max: 5,
+            #[cfg(feature = "sealed")]
+            sealed: None,
         };
         Replay {
             decisions,
@@ -141,6 +143,8 @@ impl<'a> Replay<'a> {
                         self.write_page();
                     }
                 }
+                #[cfg(feature = "sealed")]
+                Step::Exchange(..) => panic!("the session is not sealed"),
                 Step::Due(seq, data) => self.deliver(seq, &data),
                 Step::NeedInput => {
                     self.flush();

@@ -91,6 +91,9 @@ fn check_listeners(config: &Config) -> Result<(), String> {
         let name = redact(&address.to_string()).into_owned();
         match listen[..index].iter().map(|other| &other.address).find(|other| other.conflicts_with(address)) {
             Some(other) if other == address => return Err(format!("{name} is listed twice")),
+            Some(other) if other.socket() == address.socket() => {
+                return Err(format!("{other} and {name} can't both be listened on: they have the same port"));
+            }
             Some(other) => {
                 return Err(format!(
                     "{other} and {name} can't both be listened on: one of them is all addresses"

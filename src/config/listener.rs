@@ -7,17 +7,20 @@ use std::str::FromStr;
 
 use super::invalid_setting::InvalidSetting;
 use crate::limits;
-use crate::model::AnonymousAccess;
+use crate::model::{AccessGroup, AnonymousAccess};
 use crate::store::ends_in_directory;
 
 /// One listener: `tcp://ADDRESS:PORT` or `unix:PATH`, with `?open=` for what it opens. Without that, a listener that only
-/// this host reaches opens everything, any other nothing.
+/// this host reaches opens everything, any other nothing. Or `sealed://ADDRESS:PORT`, which opens the verbs to every
+/// client, in the sealed framing only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenerSpec {
     /// Its address.
     pub address: ListenAddress,
     /// What clients may do without authentication.
     pub anonymous_access: AnonymousAccess,
+    /// Whether a sealed listener that other hosts reach accepts clients of the first generation: `?generation1`.
+    pub first_generation: bool,
 }
 
 /// The address of a listener.
@@ -26,25 +29,43 @@ pub struct ListenerSpec {
 pub enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    Sealed(SocketAddr),
 }
 
 impl ListenerSpec {
     /// The allowed texts, for messages.
     pub const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) or \
-        unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas";
+        unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas; or \
+        sealed://ADDRESS:PORT, and perhaps ?generation1";
 }
 
 impl FromStr for ListenerSpec {
     type Err = InvalidSetting;
 
-    /// Parses `tcp://ADDRESS:PORT` or `unix:PATH`, with an optional `?open=…`.
+    /// Parses `tcp://ADDRESS:PORT` or `unix:PATH`, with an optional `?open=…`; or `sealed://ADDRESS:PORT`.
     fn from_str(text: &str) -> Result<ListenerSpec, InvalidSetting> {
         let not_allowed = || InvalidSetting(format!("must be {}", ListenerSpec::ALLOWED));
         let mut parts = text.splitn(2, '?');
         let (address, query) = (parts.next().unwrap_or_default(), parts.next());
+        let socket_address = |text| {
+            let address = parse_socket_address(text).ok_or_else(not_allowed)?;
+            normalize(address).map_err(InvalidSetting)
+        };
+        if let Some(host_and_port) = address.strip_prefix("sealed://") {
+            let address = ListenAddress::Sealed(socket_address(host_and_port)?);
+            let first_generation = match query {
+                None => false,
+                Some("generation1") => true,
+                Some(_) => return Err(not_allowed()),
+            };
+            if !cfg!(feature = "sealed") {
+                return Err(InvalidSetting("this vmherd is built without the feature sealed".into()));
+            }
+            let anonymous_access = [AccessGroup::Verb].into_iter().collect();
+            return Ok(ListenerSpec { address, anonymous_access, first_generation });
+        }
         let address = if let Some(host_and_port) = address.strip_prefix("tcp://") {
-            let address = parse_socket_address(host_and_port).ok_or_else(not_allowed)?;
-            ListenAddress::Tcp(normalize(address).map_err(InvalidSetting)?)
+            ListenAddress::Tcp(socket_address(host_and_port)?)
         } else if let Some(path) = address.strip_prefix("unix:") {
             ListenAddress::Unix(parse_socket_path(path).map_err(InvalidSetting)?)
         } else {
@@ -55,7 +76,7 @@ impl FromStr for ListenerSpec {
             None if address.is_local() => AnonymousAccess::ALL,
             None => AnonymousAccess::NONE,
         };
-        Ok(ListenerSpec { address, anonymous_access })
+        Ok(ListenerSpec { address, anonymous_access, first_generation: false })
     }
 }
 
@@ -63,15 +84,25 @@ impl ListenAddress {
     /// Whether only this host can reach it.
     pub fn is_local(&self) -> bool {
         match self {
-            ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            ListenAddress::Tcp(address) | ListenAddress::Sealed(address) => {
+                address.ip().to_canonical().is_loopback()
+            }
             ListenAddress::Unix(_) => true,
+        }
+    }
+
+    /// Its address and port, unless it is a path.
+    pub(crate) fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            ListenAddress::Tcp(address) | ListenAddress::Sealed(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
         }
     }
 
     /// Whether a socket on `self` prevents one on `other`. IPv6 sockets are IPv6-only.
     pub(crate) fn conflicts_with(&self, other: &ListenAddress) -> bool {
-        match (self, other) {
-            (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+        match (self.socket(), other.socket()) {
+            (Some(one), Some(other)) => {
                 let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
                 let is_same_port = one.port() == other.port() && one.port() != 0;
                 is_same_port && (one == other || is_any && one.is_ipv4() == other.is_ipv4())
@@ -85,6 +116,7 @@ impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenAddress::Tcp(address) => write!(f, "tcp://{address}"),
+            ListenAddress::Sealed(address) => write!(f, "sealed://{address}"),
             ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

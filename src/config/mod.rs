@@ -61,6 +61,8 @@ pub struct Config {
     /// Hosts and origins that HTTP requests may name.
     #[cfg(feature = "http")]
     pub(crate) http: HttpRules,
+    /// Whether sealed listeners get a new key pair at each start, instead of the one in the state directory.
+    pub sealed_onetime_keys: bool,
     /// Delay of a conversion, drawn at random for each.
     pub conversion_delay: RangeInclusive<Duration>,
     /// When a `put` is acknowledged.
@@ -127,7 +129,11 @@ impl Default for Config {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let address = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, limits::PORT).into());
         Config {
-            listen: vec![ListenerSpec { address, anonymous_access: AnonymousAccess::ALL }],
+            listen: vec![ListenerSpec {
+                address,
+                anonymous_access: AnonymousAccess::ALL,
+                first_generation: false,
+            }],
             store: Location::Memory,
             state_dir: "vmherd".into(),
             timeouts: Timeouts::default(),
@@ -140,6 +146,7 @@ impl Default for Config {
             },
             #[cfg(feature = "http")]
             http: HttpRules::default(),
+            sealed_onetime_keys: false,
             conversion_delay: limits::CONVERSION_DELAY_MIN..=limits::CONVERSION_DELAY_MAX,
             metrics_durability: Durability::Store,
             metrics_retention: None,

@@ -23,7 +23,11 @@ pub fn is_plain_name(name: &str) -> bool {
 
 /// Whether `text` looks like a database URL or a part of one.
 pub fn may_hold_password(text: &str) -> bool {
-    let is_listener = |before: &str| before == "tcp" || before.ends_with(" tcp");
+    let is_listener = |before: &str| {
+        ["tcp", "sealed"].iter().any(|scheme| {
+            before.strip_suffix(scheme).is_some_and(|start| start.is_empty() || start.ends_with(' '))
+        })
+    };
     let is_url = text.match_indices("://").any(|(at, _)| !is_listener(&text[..at]));
     is_url || text.contains('@') || text.to_ascii_lowercase().contains("password")
 }

@@ -33,13 +33,13 @@ impl<J: Jobs> Dispatcher<J> {
                 self.counters.jobs_given_up += 1;
                 // A store, a handler or a gate may never answer, so its lane gets another thread. Hashing always ends,
                 // and a second thread would exceed the memory limit of the lane.
-                if !matches!(in_flight.lane, Lane::Auth | Lane::Compute) {
+                if !in_flight.lane.is_computing() {
                     self.jobs.replace_worker(in_flight.lane, run);
                 }
                 match in_flight.lane {
-                    Lane::Auth | Lane::Compute | Lane::Gate => Failure::Busy,
                     Lane::Read => Failure::StoreUnavailable,
                     Lane::Write | Lane::Handler => Failure::OutcomeUnknown,
+                    _ => Failure::Busy,
                 }
             }
         };

@@ -121,10 +121,10 @@ impl Owner {
 pub(crate) fn time_left(lane: Lane, store_time: Duration, login_delay: Duration) -> Duration {
     match lane {
         Lane::Auth => lane_deadline(lane).saturating_sub(login_delay),
-        Lane::Compute | Lane::Handler | Lane::Gate => lane_deadline(lane),
         Lane::Read | Lane::Write => {
             lane_deadline(lane).saturating_sub(store_time).max(limits::STORE_DEADLINE_MIN)
         }
+        _ => lane_deadline(lane),
     }
 }
 
@@ -133,6 +133,8 @@ pub(crate) fn lane_deadline(lane: Lane) -> Duration {
     match lane {
         Lane::Auth => limits::AUTH_DEADLINE,
         Lane::Compute => limits::COMPUTE_DEADLINE,
+        #[cfg(feature = "sealed")]
+        Lane::Keys => limits::KEYS_DEADLINE,
         Lane::Handler => limits::HANDLER_DEADLINE,
         Lane::Gate => limits::GATE_DEADLINE,
         Lane::Read | Lane::Write => limits::STORE_DEADLINE,

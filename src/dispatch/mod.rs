@@ -27,6 +27,8 @@ use crate::app::App;
 use crate::app::commands::Next;
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
+#[cfg(feature = "sealed")]
+use crate::crypto::KeyExchange;
 use crate::ids::{ConnId, ContainerId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
@@ -220,6 +222,16 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
+    /// Submits a key exchange, for a worker.
+    #[cfg(feature = "sealed")]
+    pub(crate) fn begin_exchange(&mut self, seq: RequestSeq, exchange: KeyExchange, client: &mut Client<'_>) {
+        let work = Work::Exchange(exchange);
+        if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
+            self.counters.jobs_refused += 1;
+            client.session.decoded(seq, Err(Failure::Busy.into()));
+        }
+    }
+
     /// Starts the next page of an answer.
     pub(crate) fn begin_page(
         &mut self,
@@ -269,6 +281,12 @@ impl<J: Jobs> Dispatcher<J> {
             Owner::Session => {
                 let decoded = match result {
                     Ok(WorkResult::Decoded(decoded)) => decoded,
+                    #[cfg(feature = "sealed")]
+                    Ok(WorkResult::Exchanged(Some(exchanged))) => {
+                        return client.session.exchanged(request_key.seq, exchanged, client.output);
+                    }
+                    #[cfg(feature = "sealed")]
+                    Ok(WorkResult::Exchanged(None)) => Err(Failure::MalformedRequest.into()),
                     Err(WorkError::NoRoom) => Err(Failure::Busy.into()),
                     _ => Err(Failure::Internal.into()),
                 };

@@ -115,6 +115,12 @@ impl<J: Jobs> Dispatcher<J> {
         {
             return (Account::Source(peer.source()), stage.info().hashed_name().map(Account::vm));
         }
+        #[cfg(feature = "sealed")]
+        if lane == Lane::Keys
+            && let Some(peer) = self.app.presence().peer(conn)
+        {
+            return (Account::Source(peer.source()), None);
+        }
         (Account::Connection(conn), None)
     }
 }

@@ -49,7 +49,7 @@ impl Watchdog {
 impl LaneSample {
     fn update(&mut self, lane: Lane, jobs: &impl Jobs, now: Instant) {
         let status = jobs.status(lane);
-        let is_elsewhere = !matches!(lane, Lane::Auth | Lane::Compute) && status.running > 0;
+        let is_elsewhere = !lane.is_computing() && status.running > 0;
         if status.queued == 0 || status.done != self.done || is_elsewhere {
             self.done = status.done;
             self.waiting = None;

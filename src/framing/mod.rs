@@ -6,6 +6,8 @@ mod http_line;
 pub mod raw_json;
 #[cfg(test)]
 mod replay;
+#[cfg(feature = "sealed")]
+pub mod sealed;
 pub mod sniff;
 pub mod text;
 #[cfg(feature = "websocket")]

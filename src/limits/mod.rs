@@ -8,6 +8,8 @@ mod model;
 mod process;
 mod qemu;
 mod request;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod settings;
 mod store;
 mod work;
@@ -20,6 +22,8 @@ pub use model::*;
 pub use process::*;
 pub use qemu::*;
 pub use request::*;
+#[cfg(feature = "sealed")]
+pub use sealed::*;
 pub use settings::*;
 pub use store::*;
 pub use work::*;

@@ -183,7 +183,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn open(&mut self, socket: N::Socket, peer: Peer, listener: usize, now: Now) {
-        let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16));
+        let rules = &self.settings.listeners[listener].rules;
+        let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16, rules));
         let policy = self.settings.listeners[listener].policy;
         self.dispatcher.opened(id, peer, policy, self.settings.own_uid);
         let pool = self.acceptor.listeners[listener].pool;

@@ -90,10 +90,10 @@ pub(super) enum Overdue {
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(socket: S, listener: u16) -> Connection<S> {
+    pub(super) fn new(socket: S, listener: u16, rules: &Rules) -> Connection<S> {
         Connection {
             socket,
-            session: Session::default(),
+            session: Session::new(rules),
             input: Buffer::new(),
             output: Buffer::new(),
             // Input that arrived before the registration causes no event.
@@ -148,7 +148,7 @@ impl<S> Connection<S> {
 
     /// Whether all replies that were written are sent.
     pub(super) fn has_sent_all(&self) -> bool {
-        self.output.is_empty() && self.session.deferred_len() == 0
+        self.output.is_empty() && self.session.deferred_len() == 0 && !self.session.owes_answer()
     }
 
     /// Reads once: into the input buffer if the connection is open; a lingering one discards the bytes.

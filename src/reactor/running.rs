@@ -110,6 +110,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     usage.steps += 1;
                     self.dispatcher.begin_decoding(seq, text, &mut connection.client(id, now));
                 }
+                #[cfg(feature = "sealed")]
+                Step::Exchange(seq, exchange) => {
+                    usage.steps += 1;
+                    self.dispatcher.begin_exchange(seq, exchange, &mut connection.client(id, now));
+                }
                 Step::NextPage(seq, listing, cursor) => {
                     usage.steps += 1;
                     self.dispatcher.begin_page(seq, listing, cursor, &mut connection.client(id, now));

@@ -92,6 +92,7 @@ impl StateDir {
         ListenerSpec {
             address: ListenAddress::Unix(self.socket_path()),
             anonymous_access: AnonymousAccess::ALL,
+            first_generation: false,
         }
     }
 
@@ -151,7 +152,11 @@ pub(super) fn merge_inherited(
         };
         let address = listening_address(&inherited.socket).map_err(refused)?;
         let is_free = |listener: &&mut PlannedListener| {
-            listener.spec.address == address && listener.inherited.is_none()
+            let is_same = match (listener.spec.address.socket(), address.socket()) {
+                (Some(configured), Some(found)) => configured == found,
+                _ => listener.spec.address == address,
+            };
+            is_same && listener.inherited.is_none()
         };
         if let Some(listener) = planned.iter_mut().find(is_free) {
             listener.inherited = Some(inherited);
@@ -176,7 +181,7 @@ pub(super) fn merge_inherited(
         }
         let anonymous_access = if is_local { AnonymousAccess::ALL } else { AnonymousAccess::NONE };
         planned.push(PlannedListener {
-            spec: ListenerSpec { address, anonymous_access },
+            spec: ListenerSpec { address, anonymous_access, first_generation: false },
             inherited: Some(inherited),
         });
     }
@@ -226,9 +231,12 @@ pub(super) fn bind_listeners(
         let (listener, address) = match (inherited, address) {
             (Some(inherited), address) => (take_over(inherited.socket, &address)?, address),
             (None, ListenAddress::Tcp(address)) => {
-                let failed = |error| tcp_bind_error(address, &error, &passed_in);
-                let (listener, address) = bind_tcp(address).map_err(failed)?;
+                let (listener, address) = bind_tcp(address, &passed_in)?;
                 (listener.into(), ListenAddress::Tcp(address))
+            }
+            (None, ListenAddress::Sealed(address)) => {
+                let (listener, address) = bind_tcp(address, &passed_in)?;
+                (listener.into(), ListenAddress::Sealed(address))
             }
             (None, ListenAddress::Unix(path)) => {
                 let failed = |error: io::Error| StartError {
@@ -255,7 +263,7 @@ fn take_over(socket: OwnedFd, address: &ListenAddress) -> Result<Listener, Start
     let failed = |error| StartError::of_system(format!("can't listen on {address}, passed in: {error}"));
     SockRef::from(&socket).set_nonblocking(true).map_err(failed)?;
     Ok(match address {
-        ListenAddress::Tcp(_) => TcpListener::from(socket).into(),
+        ListenAddress::Tcp(_) | ListenAddress::Sealed(_) => TcpListener::from(socket).into(),
         ListenAddress::Unix(_) => UnixListener::from(socket).into(),
     })
 }
@@ -279,7 +287,15 @@ fn blocks_port(held: &ListenAddress, address: SocketAddr) -> bool {
     is_for_both || held.conflicts_with(&ListenAddress::Tcp(address))
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+/// Binds to `address`; `passed_in` are the inherited sockets.
+fn bind_tcp(
+    address: SocketAddr,
+    passed_in: &[(String, ListenAddress)],
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    try_bind_tcp(address).map_err(|error| tcp_bind_error(address, &error, passed_in))
+}
+
+fn try_bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a server that just stopped (TIME_WAIT) must not prevent a restart.
     socket.set_reuse_address(true)?;

@@ -13,11 +13,15 @@ use super::managed_rows::remove_dead;
 use super::open_listeners::describe_open_listeners;
 use super::reactor_factory::ReactorFactory;
 use super::running::Server;
+#[cfg(feature = "sealed")]
+use super::sealed_keys::sealed_keys;
 use super::server_id::server_id;
 use super::server_loop::Serving;
 use super::start_error::StartError;
 use crate::clock::SystemClock;
 use crate::config::{Config, Durability, ListenerSpec};
+#[cfg(feature = "sealed")]
+use crate::embed::KeyPair;
 use crate::embed::{
     Client, ClientFactory, Disconnector, Embedding, Event, EventKind, EventKinds, EventQueue, Gate,
     Hypervisor, HypervisorHandle, ProgramCounter, RequestHandler,
@@ -40,6 +44,8 @@ pub struct ServerBuilder {
     counters: Vec<ProgramCounter>,
     own_store: Option<Arc<dyn StoreFactory>>,
     hypervisor: Option<Box<dyn Hypervisor>>,
+    #[cfg(feature = "sealed")]
+    key_pair: Option<Arc<dyn KeyPair>>,
     containers_max: Option<u32>,
 }
 
@@ -62,6 +68,8 @@ impl Server {
             counters: Vec::new(),
             own_store: None,
             hypervisor: None,
+            #[cfg(feature = "sealed")]
+            key_pair: None,
             containers_max: None,
         }
     }
@@ -148,6 +156,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Uses `key_pair` for the sealed listeners, instead of the one in the state directory.
+    #[cfg(feature = "sealed")]
+    pub fn key_pair(mut self, key_pair: Arc<dyn KeyPair>) -> ServerBuilder {
+        self.key_pair = Some(key_pair);
+        self
+    }
+
     /// The maximum number of containers, with those that are being created or destroyed. Without this setting clients see
     /// no maximum; there are never more than 65 535.
     pub fn containers_max(mut self, containers: u32) -> ServerBuilder {
@@ -207,6 +222,8 @@ impl ServerBuilder {
             counters,
             own_store,
             hypervisor,
+            #[cfg(feature = "sealed")]
+            key_pair,
             containers_max,
         } = self;
         let handlers = handlers.build()?;
@@ -256,6 +273,8 @@ impl ServerBuilder {
             )));
         }
         let listen: Vec<ListenerSpec> = planned.iter().map(|listener| listener.spec.clone()).collect();
+        #[cfg(feature = "sealed")]
+        let sealed = sealed_keys(&config, &listen, key_pair)?;
         let BoundListeners { listeners, addresses, sockets } = bind::bind_listeners(planned, &state_dir)?;
         let (store, maintenance) = open_points(&config, factory, is_in_memory, clock)
             .map_err(|error| StartError::of_system(error.to_string()))?;
@@ -285,6 +304,8 @@ impl ServerBuilder {
         let mut factory = ReactorFactory {
             config,
             listen,
+            #[cfg(feature = "sealed")]
+            sealed,
             embedding,
             handler_threads,
             store,

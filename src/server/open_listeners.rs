@@ -25,10 +25,10 @@ fn describe_listener(address: &ListenAddress, policy: ListenerPolicy) -> Option<
     let what: Vec<String> = groups.into_iter().chain(registration).collect();
     let whom = match address {
         ListenAddress::Unix(_) => "every program that may open it, and every client of a proxy among them",
-        ListenAddress::Tcp(_) if policy.is_local => {
+        ListenAddress::Tcp(_) | ListenAddress::Sealed(_) if policy.is_local => {
             "every program on this host, and every client of a tunnel or proxy among them"
         }
-        ListenAddress::Tcp(_) => "every client that reaches it",
+        ListenAddress::Tcp(_) | ListenAddress::Sealed(_) => "every client that reaches it",
     };
     (!what.is_empty()).then(|| format!("{address} ({}) to {whom}", what.join(",")))
 }

@@ -15,6 +15,8 @@ use crate::embed::{Embedding, RunningContainer};
 use crate::reactor::local::LocalPort;
 use crate::reactor::mio_net::MioNet;
 use crate::reactor::{self, Reactor};
+#[cfg(feature = "sealed")]
+use crate::session::SealedListener;
 use crate::store::{StoreFactory, WriteHealth};
 use crate::worker::{Maintenance, Pool, PoolControl, PoolSettings};
 
@@ -27,6 +29,9 @@ pub(super) struct ReactorFactory {
     pub(super) config: Config,
     /// Every listener, the state directory's last.
     pub(super) listen: Vec<ListenerSpec>,
+    /// The keys of those that are sealed.
+    #[cfg(feature = "sealed")]
+    pub(super) sealed: Option<SealedListener>,
     /// Its clients are those of the current run; the first is 0.
     pub(super) embedding: Embedding,
     /// Threads of the handler lane.
@@ -104,7 +109,13 @@ impl ReactorFactory {
     }
 
     pub(super) fn reactor_settings(&self) -> reactor::Settings {
-        reactor_settings(&self.config, &self.listen, &self.embedding.handlers.commands)
+        reactor_settings(
+            &self.config,
+            &self.listen,
+            &self.embedding.handlers.commands,
+            #[cfg(feature = "sealed")]
+            self.sealed.as_ref(),
+        )
     }
 
     fn pool_settings(&self) -> PoolSettings {

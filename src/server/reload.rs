@@ -5,13 +5,15 @@ use std::thread;
 
 use crate::app;
 use crate::app::presence::ListenerPolicy;
-use crate::config::{Config, ListenerSpec};
+use crate::config::{Config, ListenAddress, ListenerSpec};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
 use crate::model::{AnonymousAccess, CustomCommands};
 use crate::reactor::{self, ListenerSettings};
 use crate::session::Rules;
+#[cfg(feature = "sealed")]
+use crate::session::SealedListener;
 use crate::sys;
 use crate::work::Lane;
 use crate::worker::{LaneSettings, PoolSettings};
@@ -22,43 +24,57 @@ pub(super) fn reactor_settings(
     config: &Config,
     listen: &[ListenerSpec],
     customs: &Arc<CustomCommands>,
+    #[cfg(feature = "sealed")] sealed: Option<&SealedListener>,
 ) -> reactor::Settings {
     let own_socket = listen.len() - 1;
     #[cfg(feature = "http")]
     let http = Arc::new(HttpRules { customs: Arc::clone(customs), ..config.http.clone() });
     let timeouts = config.timeouts;
-    let access = listen.iter().map(|listener| (listener.address.is_local(), listener.anonymous_access));
-    let of_process = (true, AnonymousAccess::ALL);
-    let listeners = access.chain([of_process]).enumerate().map(|(index, (is_local, anonymous_access))| {
-        let bytes_max = |is_low: bool| match is_low {
-            true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
-            false => limits::REQUEST_BYTES_MAX,
-        };
-        ListenerSettings {
-            rules: Rules {
-                inline_bytes_max: limits::INLINE_BYTES_MAX,
-                first_request_timeout: timeouts.first_request,
-                request_timeout: timeouts.request,
-                idle_timeout_anonymous: timeouts.idle_anonymous,
-                idle_timeout_authenticated: timeouts.idle_authenticated,
-                idle_timeout_http: timeouts.idle_http,
-                write_timeout: timeouts.write,
-                request_bytes_max_anonymous: bytes_max(anonymous_access.is_empty()),
-                request_bytes_max_forwarded: bytes_max(anonymous_access.is_empty() || is_local),
-                requests_max: config.requests_per_connection,
-                customs: Arc::clone(customs),
-                #[cfg(feature = "http")]
-                http: Arc::clone(&http),
-            },
-            policy: ListenerPolicy {
-                open_registration: index > own_socket || config.registration.unwrap_or(is_local),
-                anonymous_access,
-                has_operators: index == own_socket,
-                is_local,
-            },
-            has_reserved_slots: index == own_socket,
-        }
+    let access = listen.iter().map(|listener| {
+        let is_sealed = matches!(listener.address, ListenAddress::Sealed(_));
+        (listener.address.is_local(), is_sealed, listener.anonymous_access)
     });
+    let of_process = (true, false, AnonymousAccess::ALL);
+    #[cfg(feature = "sealed")]
+    let sealed = |index: usize| {
+        let ListenerSpec { address, first_generation, .. } = listen.get(index)?;
+        let keys = sealed.filter(|_| matches!(address, ListenAddress::Sealed(_)))?;
+        Some(keys.with_first_generation(*first_generation || address.is_local()))
+    };
+    let listeners =
+        access.chain([of_process]).enumerate().map(|(index, (is_local, is_sealed, anonymous_access))| {
+            let bytes_max = |is_low: bool| match is_low {
+                true => limits::REQUEST_BYTES_MAX_ANONYMOUS,
+                false => limits::REQUEST_BYTES_MAX,
+            };
+            ListenerSettings {
+                rules: Rules {
+                    inline_bytes_max: limits::INLINE_BYTES_MAX,
+                    first_request_timeout: timeouts.first_request,
+                    request_timeout: timeouts.request,
+                    idle_timeout_anonymous: timeouts.idle_anonymous,
+                    idle_timeout_authenticated: timeouts.idle_authenticated,
+                    idle_timeout_http: timeouts.idle_http,
+                    write_timeout: timeouts.write,
+                    request_bytes_max_anonymous: bytes_max(anonymous_access.is_empty()),
+                    request_bytes_max_forwarded: bytes_max(anonymous_access.is_empty() || is_local),
+                    requests_max: config.requests_per_connection,
+                    customs: Arc::clone(customs),
+                    #[cfg(feature = "sealed")]
+                    sealed: sealed(index),
+                    #[cfg(feature = "http")]
+                    http: Arc::clone(&http),
+                },
+                policy: ListenerPolicy {
+                    open_registration: index > own_socket
+                        || !is_sealed && config.registration.unwrap_or(is_local),
+                    anonymous_access,
+                    has_operators: index == own_socket,
+                    is_local,
+                },
+                has_reserved_slots: index == own_socket,
+            }
+        });
     reactor::Settings {
         connections_max: config.connections_max,
         requests_max: config.requests_max,
@@ -85,6 +101,8 @@ pub(super) fn pool_settings(config: &Config, writers: usize, handler_threads: us
         let (queue, threads) = match lane {
             Lane::Auth => (config.auth_queue, config.auth_workers),
             Lane::Compute => (limits::COMPUTE_QUEUE, cores.min(limits::COMPUTE_WORKERS_MAX)),
+            #[cfg(feature = "sealed")]
+            Lane::Keys => (limits::KEYS_QUEUE, cores.min(limits::KEYS_WORKERS_MAX)),
             Lane::Read => (config.read_queue, cores * limits::READ_WORKERS_PER_CORE),
             Lane::Write => (config.write_queue, writers),
             Lane::Handler => (limits::HANDLER_QUEUE, handler_threads),

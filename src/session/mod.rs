@@ -11,17 +11,25 @@ mod ending;
 mod memory;
 mod responses;
 mod rules;
+#[cfg(feature = "sealed")]
+mod sealed_listener;
+mod step;
 
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
+#[cfg(feature = "sealed")]
+use crate::crypto::Exchanged;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, Cursor, Denial, Failure, Listing, LongMessage, Page, Refusal, Request};
+use crate::model::{Answer, Denial, Failure, Page, Refusal, Request};
 use codec::{Codec, DecodeContext, Decoded, Reply};
 use deadlines::{ClientDeadline, WaitMode};
 pub use ending::Ending;
 use responses::{Delivery, ResponseQueue, Wanted};
 pub use rules::Rules;
+#[cfg(feature = "sealed")]
+pub use sealed_listener::SealedListener;
+pub use step::{Capacity, Step, StepContext};
 
 /// The state of one connection.
 #[derive(Default)]
@@ -46,50 +54,18 @@ pub struct Session {
     handled_inline: u16,
 }
 
-/// What the session may start now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Capacity {
-    /// A request.
-    pub for_request: bool,
-    /// A page of an answer, which uses much memory until the client has read it.
-    pub for_page: bool,
-}
-
-/// The circumstances of a step.
-#[derive(Clone, Copy)]
-pub struct StepContext<'a> {
-    /// The rules of the connection's listener.
-    pub rules: &'a Rules,
-    /// What the session may start now.
-    pub capacity: Capacity,
-    /// The current time.
-    pub now: Instant,
-    /// The date for the heads of replies.
-    pub date: &'a HttpDate,
-}
-
-/// The next action for the caller.
-#[derive(Debug)]
-pub enum Step {
-    /// Run this request, and pass the answer to [`Session::complete`].
-    Call(RequestSeq, Box<Request>),
-    /// Decode this message, and pass the result to [`Session::decoded`]. Nothing else is decoded before that.
-    Decode(RequestSeq, LongMessage),
-    /// Make the next page of the answer to `seq`.
-    NextPage(RequestSeq, Listing, Cursor),
-    /// A delayed request is due: pass the answer for this text to [`Session::complete`].
-    Due(RequestSeq, Box<str>),
-    /// Provide more input.
-    NeedInput,
-    /// Wait for space in the output, or for an answer; read no input until then.
-    Blocked,
-    /// Wait for memory for a page of an answer.
-    NeedRoom,
-    /// Send the remaining output and end the connection.
-    Finished(Ending),
-}
-
 impl Session {
+    /// The session of a client of a listener with these rules.
+    #[cfg_attr(not(feature = "sealed"), allow(unused_variables))]
+    pub fn new(rules: &Rules) -> Session {
+        let codec = match () {
+            #[cfg(feature = "sealed")]
+            () if rules.sealed.is_some() => Codec::sealed(),
+            () => Codec::default(),
+        };
+        Session { codec, ..Session::default() }
+    }
+
     /// Decodes input and returns the next action. Call again after each step except `NeedInput`, `Blocked` and
     /// `NeedRoom`, which are waits. Starts nothing beyond the capacity.
     pub fn next(&mut self, input: &mut Buffer, output: &mut Buffer, context: StepContext<'_>) -> Step {
@@ -129,6 +105,19 @@ impl Session {
         if self.responses.as_mut().is_some_and(|responses| responses.end_decoding(seq)) {
             self.deferred = Some(Box::new(self.codec.finish_decoding(decoded)));
         }
+    }
+
+    /// Takes the result of the key exchange `seq`; ignored if the session no longer waits for it.
+    #[cfg(feature = "sealed")]
+    pub fn exchanged(&mut self, seq: RequestSeq, exchanged: Exchanged, output: &mut Buffer) {
+        if self.responses.as_mut().is_some_and(|responses| responses.end_decoding(seq)) {
+            self.codec.exchanged(exchanged, output);
+        }
+    }
+
+    /// Whether an answer waits for the client to take a step.
+    pub fn owes_answer(&self) -> bool {
+        self.codec.owes_answer()
     }
 
     /// Whether an answer has broken off, which closes the connection.
@@ -296,7 +285,9 @@ impl Session {
                     Wanted::Page(seq, listing, cursor) => return Step::NextPage(seq, listing, cursor),
                 }
             }
-            if let Some(ending) = self.ending {
+            if let Some(ending) = self.ending
+                && !self.codec.owes_answer()
+            {
                 return self.finish(ending, output, date);
             }
             if !capacity.for_request || self.responses.as_ref().is_some_and(|responses| responses.is_barred())
@@ -315,6 +306,12 @@ impl Session {
                             let seq = self.take_seq();
                             self.responses().begin_decoding(seq, message.text.as_slice().len());
                             return Step::Decode(seq, message);
+                        }
+                        #[cfg(feature = "sealed")]
+                        Decoded::Exchange(exchange) => {
+                            let seq = self.take_seq();
+                            self.responses().begin_decoding(seq, exchange.block.len());
+                            return Step::Exchange(seq, exchange);
                         }
                         Decoded::HandledInline => {
                             self.handled_inline = self.handled_inline.saturating_add(1);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "sealed")]
+use super::sealed_listener::SealedListener;
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::model::CustomCommands;
@@ -32,6 +34,9 @@ pub struct Rules {
     pub requests_max: usize,
     /// The commands and verbs of the embedding program.
     pub customs: Arc<CustomCommands>,
+    /// The keys of a sealed listener; its clients speak the sealed framing only.
+    #[cfg(feature = "sealed")]
+    pub sealed: Option<SealedListener>,
     /// Hosts and origins that HTTP requests may name.
     #[cfg(feature = "http")]
     pub http: Arc<HttpRules>,

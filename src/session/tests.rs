@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{Caller, CommandName, Items, List, Listing, Peer, Query};
+use crate::model::{Caller, CommandName, Cursor, Items, List, Listing, LongMessage, Peer, Query};
 
 mod delayed;
 mod long;
@@ -36,6 +36,8 @@ impl Bench {
             idle_timeout_http: Some(Duration::from_secs(75)),
             #[cfg(feature = "http")]
             http: Default::default(),
+            #[cfg(feature = "sealed")]
+            sealed: None,
             write_timeout: 10 * SECOND,
             request_bytes_max_anonymous: 1000,
             inline_bytes_max: limits::INLINE_BYTES_MAX,

@@ -10,6 +10,8 @@ pub mod stored_costs;
 use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
+#[cfg(feature = "sealed")]
+use crate::crypto::{Exchanged, KeyExchange};
 use crate::dialect;
 use crate::embed::{ContainerReport, GateCall, HandlerCall, HandlerFailure, HypervisorCall};
 use crate::ids::{ServerId, VmId};
@@ -29,6 +31,9 @@ pub enum Lane {
     Auth,
     /// Decoding and converting texts that are too long for the reactor: CPU.
     Compute,
+    /// Key exchanges of sealed connections: CPU.
+    #[cfg(feature = "sealed")]
+    Keys,
     /// Reads of the store.
     Read,
     /// Writes to the store. Queued writes share a commit.
@@ -45,6 +50,8 @@ pub enum Lane {
 pub enum Work {
     Hash(Hash),
     Compute(Compute),
+    #[cfg(feature = "sealed")]
+    Exchange(KeyExchange),
     Read(Read),
     Write(Write),
     Handle(HandlerCall),
@@ -125,6 +132,9 @@ pub enum WorkResult {
     ManagedVms(Vec<VmName>),
     /// A decoded long message.
     Decoded(Result<Box<Request>, Refusal>),
+    /// The keys of a connection; `None` if the client's block is not valid.
+    #[cfg(feature = "sealed")]
+    Exchanged(Option<Exchanged>),
     /// The entities of a text, as a JSON object.
     Converted(String),
     Written(Written),
@@ -172,8 +182,28 @@ impl Requester {
 
 impl Lane {
     /// All lanes.
-    pub const ALL: [Lane; 6] =
-        [Lane::Auth, Lane::Compute, Lane::Read, Lane::Write, Lane::Handler, Lane::Gate];
+    pub const ALL: [Lane; 6 + cfg!(feature = "sealed") as usize] = [
+        Lane::Auth,
+        Lane::Compute,
+        #[cfg(feature = "sealed")]
+        Lane::Keys,
+        Lane::Read,
+        Lane::Write,
+        Lane::Handler,
+        Lane::Gate,
+    ];
+}
+
+impl Lane {
+    /// Whether its work is for the processor alone, and so always ends.
+    pub fn is_computing(self) -> bool {
+        match self {
+            Lane::Auth | Lane::Compute => true,
+            #[cfg(feature = "sealed")]
+            Lane::Keys => true,
+            _ => false,
+        }
+    }
 }
 
 impl Work {
@@ -182,6 +212,8 @@ impl Work {
         match self {
             Work::Hash(_) => Lane::Auth,
             Work::Compute(_) => Lane::Compute,
+            #[cfg(feature = "sealed")]
+            Work::Exchange(_) => Lane::Keys,
             Work::Read(_) => Lane::Read,
             Work::Write(_) => Lane::Write,
             Work::Handle(_) | Work::Container(_) => Lane::Handler,
@@ -198,7 +230,7 @@ impl Work {
             }
             Work::Compute(Compute::Convert { data }) => data.len() / limits::BYTES_PER_WEIGHT_UNIT,
             Work::Handle(call) => call.bytes() / limits::BYTES_PER_WEIGHT_UNIT,
-            Work::Hash(_) | Work::Read(_) | Work::Admit(_) | Work::Container(_) => 0,
+            _ => 0,
         }
     }
 
@@ -255,6 +287,8 @@ impl WorkerContext {
             match work {
                 Work::Hash(work) => results.push(self.hash(work)),
                 Work::Compute(work) => results.push(Ok(compute(work))),
+                #[cfg(feature = "sealed")]
+                Work::Exchange(exchange) => results.push(Ok(WorkResult::Exchanged(exchange.run()))),
                 Work::Read(read) => reads.push(read),
                 Work::Write(write) => writes.push(write),
                 Work::Admit(call) => results.push(Ok(WorkResult::Admission(call.run()))),

@@ -54,14 +54,12 @@ impl BatchPolicy {
     /// The policy of `lane`.
     pub fn of(lane: Lane) -> BatchPolicy {
         match lane {
-            Lane::Auth | Lane::Compute | Lane::Handler | Lane::Gate => {
-                BatchPolicy::All { max: 1, weight_max: usize::MAX }
-            }
             Lane::Read => BatchPolicy::EvenShare { max: limits::READS_PER_BATCH_MAX },
             Lane::Write => BatchPolicy::All {
                 max: limits::WRITES_PER_COMMIT_MAX,
                 weight_max: limits::POINTS_PER_COMMIT_MAX,
             },
+            _ => BatchPolicy::All { max: 1, weight_max: usize::MAX },
         }
     }
 }

@@ -284,7 +284,7 @@ impl PoolControl {
         let mut clock = self.clock;
         let left = job.deadline.since(clock.now());
         match job.work.lane() {
-            Lane::Auth | Lane::Compute | Lane::Handler | Lane::Gate => LockRetry::Final,
+            lane if !matches!(lane, Lane::Read | Lane::Write) => LockRetry::Final,
             _ if left > reserve => LockRetry::Possible,
             _ if left + attempt > reserve => LockRetry::Final,
             // It may only have been queued for long, and it changes nothing.
@@ -354,6 +354,8 @@ fn names(lane: Lane) -> (&'static str, [&'static str; 5]) {
     match lane {
         Lane::Auth => names!("auth"),
         Lane::Compute => names!("compute"),
+        #[cfg(feature = "sealed")]
+        Lane::Keys => names!("keys"),
         Lane::Read => names!("read"),
         Lane::Write => names!("write"),
         Lane::Handler => names!("handler"),

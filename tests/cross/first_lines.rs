@@ -226,6 +226,8 @@ fn rules() -> Rules {
         request_bytes_max_anonymous: 1 << 20,
         request_bytes_max_forwarded: 1 << 20,
         requests_max: 100,
+        #[cfg(feature = "sealed")]
+        sealed: None,
         http: Default::default(),
     }
 }

@@ -67,6 +67,8 @@ fn kind_of(work: &Work) -> &'static str {
         Work::Read(Read::ManagedVms { .. }) => "find the VMs of the server",
         Work::Compute(Compute::Decode { .. }) => "decode a message",
         Work::Compute(Compute::Convert { .. }) => "convert",
+        #[cfg(feature = "sealed")]
+        Work::Exchange(_) => "exchange keys",
         Work::Hash(Hash::New { .. }) => "hash",
         Work::Hash(Hash::Verify { .. }) => "verify",
         Work::Read(Read::ListPage { .. }) => "a page",

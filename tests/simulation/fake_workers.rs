@@ -128,7 +128,7 @@ impl FakeWorkers {
 
     /// Replaces the thread of `run`, which is stuck, unless too many of its lane are.
     pub(super) fn replace(&mut self, lane: Lane, run: RunId, threads: usize) -> Verification {
-        ensure(!matches!(lane, Lane::Auth | Lane::Compute), "a worker that only computes is replaced")?;
+        ensure(!lane.is_computing(), "a worker that only computes is replaced")?;
         let stuck = self.running.iter().filter(|run| run.lane == lane && run.is_replaced).count();
         let Some(run) = self.running.iter_mut().find(|other| other.id == run) else { return Ok(()) };
         run.is_replaced |= stuck < threads * limits::REPLACEMENTS_PER_WORKER;

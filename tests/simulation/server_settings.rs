@@ -27,6 +27,8 @@ pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> S
         request_bytes_max_anonymous: config.anonymous_bytes_max,
         request_bytes_max_forwarded: config.anonymous_bytes_max,
         requests_max: config.named_max,
+        #[cfg(feature = "sealed")]
+        sealed: None,
     };
     let listener = |at| ListenerSettings {
         rules: rules.clone(),

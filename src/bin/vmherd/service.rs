@@ -96,8 +96,9 @@ fn run(
     info!("vmherd {} with the store {}", env!("CARGO_PKG_VERSION"), config.store);
     addresses.iter().for_each(|address| info!("listening on {address}"));
     let started = report.clone();
-    if let Some(address) = server_addresses.first() {
-        info!("ready; try: {}", example_request(address));
+    match server_addresses.iter().find_map(example_request) {
+        Some(request) => info!("ready; try: {request}"),
+        None => info!("ready"),
     }
     let mut service = Service {
         running,
@@ -233,10 +234,10 @@ fn stop_time_max(grace: Duration) -> Duration {
     grace + limits::STOP_OVERRUN + limits::LOG_FLUSH_WAIT
 }
 
-/// A command that sends a first request to `address`.
-fn example_request(address: &ListenAddress) -> String {
+/// A command that sends a first request to `address`, if there is one without a program of its own.
+fn example_request(address: &ListenAddress) -> Option<String> {
     const REQUEST: &str = r#"echo '{"command":"ping","data":{}}' | nc -N"#;
-    match address {
+    Some(match address {
         ListenAddress::Unix(path) => format!("{REQUEST} -U {}", path.display()),
         ListenAddress::Tcp(address) => {
             let ip = match address.ip() {
@@ -246,7 +247,9 @@ fn example_request(address: &ListenAddress) -> String {
             };
             format!("{REQUEST} {ip} {}", address.port())
         }
-    }
+        // Its clients exchange keys first.
+        ListenAddress::Sealed(_) => return None,
+    })
 }
 
 /// Lowers the limit on connections to what the limit on open files allows, beside those that VMs need.

@@ -3,6 +3,8 @@
 use super::Codec;
 use crate::buffer::Buffer;
 use crate::clock::HttpDate;
+#[cfg(feature = "sealed")]
+use crate::crypto::{Exchanged, KeyExchange};
 use crate::dialect::{self, PageProgress};
 use crate::framing::is_white_space;
 use crate::limits;
@@ -21,6 +23,10 @@ pub(in crate::session) trait FramingCodec: Send {
     fn finish_decoding(&mut self, decoded: Result<Box<Request>, Refusal>) -> Result<Box<Request>, Refusal> {
         decoded
     }
+
+    /// Takes the keys of a sealed connection.
+    #[cfg(feature = "sealed")]
+    fn exchanged(&mut self, _exchanged: Exchanged, _output: &mut Buffer) {}
 
     /// Writes a whole answer.
     fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer);
@@ -45,6 +51,11 @@ pub(in crate::session) trait FramingCodec: Send {
     /// Bytes of memory held outside the input buffer.
     fn held_bytes(&self) -> usize {
         0
+    }
+
+    /// Whether an answer waits for the client to take a step.
+    fn owes_answer(&self) -> bool {
+        false
     }
 
     /// Whether each message must be answered before the next is decoded, whatever its id.
@@ -79,6 +90,9 @@ pub(in crate::session) enum Decoded {
     Message(Result<Box<Request>, Refusal>),
     /// A long message for a worker; its result goes to [`FramingCodec::finish_decoding`].
     Long(LongMessage),
+    /// A key exchange for a worker; its result goes to [`FramingCodec::exchanged`].
+    #[cfg(feature = "sealed")]
+    Exchange(KeyExchange),
     /// A message or frame that is handled completely: decode again.
     HandledInline,
     /// The framing changes: decode again, with this codec.

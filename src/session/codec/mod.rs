@@ -7,6 +7,8 @@ mod framing_codec;
 #[cfg(feature = "http")]
 mod http;
 mod raw_json;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod text;
 #[cfg(feature = "websocket")]
 mod websocket;
@@ -16,6 +18,8 @@ use std::ops::{Deref, DerefMut};
 use super::ending::Ending;
 use crate::buffer::Buffer;
 use crate::framing::raw_json::RawJson;
+#[cfg(feature = "sealed")]
+use crate::framing::sealed::Sealed;
 use crate::framing::sniff::{self, Sniffed};
 use crate::framing::text::Text;
 use framing_codec::FramingCodec;
@@ -35,6 +39,14 @@ pub(super) struct Sniffing;
 impl Default for Codec {
     fn default() -> Codec {
         Codec::Sniffing(Sniffing)
+    }
+}
+
+#[cfg(feature = "sealed")]
+impl Codec {
+    /// The codec of a sealed listener, which is not detected.
+    pub(super) fn sealed() -> Codec {
+        Codec::Boxed(Box::<Sealed>::default())
     }
 }
 

@@ -152,7 +152,7 @@ fn enrollment_address(config: &Config) -> Option<String> {
             Some(format!("10.0.2.2:{}", address.port()))
         }
         ListenAddress::Tcp(address) => Some(address.to_string()),
-        ListenAddress::Unix(_) => None,
+        ListenAddress::Unix(_) | ListenAddress::Sealed(_) => None,
     })
 }
 

@@ -130,6 +130,12 @@ static SECTIONS: &[Section] = &[
                  elsewhere, use [a tunnel or proxy](security.md).",
             ),
             (
+                "sealed-onetime-keys",
+                "Makes a new key pair for `sealed://` listeners at each start, instead of keeping one in \
+                 `sealed_key.pem` in the state directory (`vmherd keys`). Clients that remember the fingerprint of the \
+                 server then notice another one after each start.",
+            ),
+            (
                 "http-host",
                 "A host name that `Host` may contain, besides IP addresses and `localhost`. Other requests get 403: \
                  the rule keeps web pages from reaching the daemon through a name of their own (DNS rebinding).",

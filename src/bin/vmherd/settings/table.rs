@@ -31,6 +31,10 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting("allow-plaintext", "", "let --listen reach beyond this host, unencrypted")
         .switch(|partial| &mut partial.config.is_plaintext_allowed)
         .needing_restart(),
+    #[cfg(feature = "sealed")]
+    setting("sealed-onetime-keys", "", "new keys for sealed:// at each start")
+        .switch(|partial| &mut partial.config.sealed_onetime_keys)
+        .needing_restart(),
     setting("store", "STORE", STORE_HELP)
         .text(STORE_ALLOWED, |partial, text| {
             partial.store = Some(text.parse().map_err(message)?);

@@ -20,7 +20,11 @@ fn no_input_gives_the_defaults() {
     let config = run(&[]);
     assert_eq!(
         config.listen,
-        [ListenerSpec { address: tcp("127.0.0.1:8888"), anonymous_access: AnonymousAccess::ALL }]
+        [ListenerSpec {
+            address: tcp("127.0.0.1:8888"),
+            anonymous_access: AnonymousAccess::ALL,
+            first_generation: false
+        }]
     );
     assert_eq!(config.state_dir, PathBuf::from("/home/me/.local/state/vmherd"));
     assert_eq!(config.store, default_store(&config.state_dir));
@@ -91,7 +95,7 @@ fn every_setting_works_as_flag_and_as_variable() {
         assert_eq!(look(&run(&[&joined])), *expected, "{joined}");
         assert_eq!(look(&run_in(&[], &[(&variable, variable_value)])), *expected, "{variable}");
     }
-    let switches = ["allow-plaintext", "check-config"];
+    let switches = ["allow-plaintext", "sealed-onetime-keys", "check-config"];
     let questions = ["help", "version", "show-config"];
     // Those of VMs have tests of their own.
     let others = ["config", "store-file", "log", "log-format", "vms-running-max", "vms-survive"];

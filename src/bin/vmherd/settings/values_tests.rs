@@ -36,8 +36,34 @@ fn listeners_are_parsed() {
     ];
     for (text, address, anonymous_access) in cases {
         let config = run(&["--allow-plaintext", "--listen", text]);
-        assert_eq!(config.listen, [ListenerSpec { address, anonymous_access }], "{text}");
+        let first_generation = false;
+        assert_eq!(config.listen, [ListenerSpec { address, anonymous_access, first_generation }], "{text}");
     }
+}
+
+#[test]
+#[cfg(feature = "sealed")]
+fn sealed_listeners_open_the_verbs_and_need_no_other_setting() {
+    let anonymous_access = [AccessGroup::Verb].into_iter().collect();
+    for (text, address, first_generation) in [
+        ("sealed://0.0.0.0:6150", "0.0.0.0:6150", false),
+        ("sealed://localhost:0", "127.0.0.1:0", false),
+        ("sealed://[::1]:6150?generation1", "[::1]:6150", true),
+    ] {
+        let address = ListenAddress::Sealed(address.parse().unwrap());
+        let config = run(&["--listen", text]);
+        assert_eq!(config.listen, [ListenerSpec { address, anonymous_access, first_generation }], "{text}");
+    }
+    for text in
+        ["sealed://localhost", "sealed://a:1", "sealed://[::1]:1?open=verb", "sealed://[::1]:1?generation2"]
+    {
+        assert!(
+            value_error(&["--listen", text], &[])
+                .contains("or sealed://ADDRESS:PORT, and perhaps ?generation1")
+        );
+    }
+    let both = ["--listen", "tcp://127.0.0.1:1", "--listen", "sealed://127.0.0.1:1"];
+    assert!(value_error(&both, &[]).contains("can't both be listened on"));
 }
 
 #[test]
