@@ -5,6 +5,8 @@ mod backup_command;
 #[cfg(feature = "qemu")]
 mod console;
 mod diagnostic;
+#[cfg(feature = "sealed")]
+mod keys_command;
 mod limits;
 mod log_line;
 mod logging;
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
     match args.peek().and_then(|first| first.to_str()) {
         Some("vm") => return vm_command::run(args.skip(1)),
         Some("stats") => return stats_command::run(args.skip(1)),
+        #[cfg(feature = "sealed")]
+        Some("keys") => return keys_command::run(args.skip(1)),
         Some("backup") => return backup_command::run(args.skip(1)),
         _ => {}
     }
