@@ -94,7 +94,7 @@ soak: ## the long tests: ROUNDS rounds of kill -9, all failures of a database, v
 	VMHERD_FAIRNESS=full $(CARGO) test --release --test fairness lists -- --nocapture
 	VMHERD_ROUNDS=50 $(CARGO) test --test vms its_user_logs_in -- --nocapture
 
-debian: build ## run the examples of the README and the protocols in fresh systems of Debian 12 and 13 (root; fetches them)
+debian: build ## run the examples of the pages, and a VM, in fresh systems of Debian 12 and 13 (root; fetches them)
 	tests/debian
 
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
