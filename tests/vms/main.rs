@@ -12,6 +12,7 @@ mod embedded;
 mod ending;
 mod leftovers;
 mod operator;
+mod page;
 mod real;
 mod serial;
 mod settings;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Builder, Client, DEADLINE, Daemon, send_signal, wait_until};
+use crate::common::{
+    Builder, Client, DEADLINE, Daemon, is_in_a_namespace, run, run_in_a_namespace, send_signal, wait_until,
+};
 use crate::guest::{guest_disk, guest_iso};
 use crate::serial::Console;
 use crate::support::*;
@@ -17,7 +20,7 @@ use crate::support::*;
 const BOOT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A daemon that boots the test guest.
-fn real() -> Builder {
+pub fn real() -> Builder {
     let builder = Daemon::builder().env("VMHERD_VM_IMAGE", guest_iso());
     let builder = builder.env("VMHERD_VM_ACCEL", "tcg").env("VMHERD_VM_MEMORY", "128");
     builder.env("VMHERD_VM_PORTS", ports(10))
@@ -36,6 +39,11 @@ pub fn boot(client: &mut Client) -> Value {
 /// What `script` prints in the VM, by SSH as its user.
 #[track_caller]
 pub fn ssh(created: &Value, script: &str) -> String {
+    ssh_at("127.0.0.1", created, script)
+}
+
+#[track_caller]
+fn ssh_at(address: &str, created: &Value, script: &str) -> String {
     let text = |field: &str| created[field].as_str().expect("text").to_owned();
     let (port, user) = (created["container_listen_port"].to_string(), text("container_username"));
     let options =
@@ -43,7 +51,7 @@ pub fn ssh(created: &Value, script: &str) -> String {
     let mut command = Command::new("sshpass");
     command.args(["-e", "ssh", "-p", &port]).env("SSHPASS", text("container_password"));
     command.args(options.iter().flat_map(|option| ["-o", option]));
-    let output = command.args([&format!("{user}@127.0.0.1"), script]).output().expect("sshpass runs");
+    let output = command.args([&format!("{user}@{address}"), script]).output().expect("sshpass runs");
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -70,6 +78,25 @@ fn its_user_logs_in_and_the_vm_ends_with_all_it_had() {
         secrets.insert(created["container_password"].to_string());
     }
     assert!(secrets.len() > rounds + rounds / 2, "users and passwords differ: {secrets:?}");
+}
+
+#[test]
+fn a_vm_is_reached_at_its_address_and_at_no_other() {
+    if !is_in_a_namespace() {
+        return run_in_a_namespace("real::a_vm_is_reached_at_its_address_and_at_no_other");
+    }
+    run(Command::new("sh").args(["-c", "PATH=$PATH:/sbin; ip address add 192.0.2.7/32 dev lo"]))
+        .expect_success();
+    let addresses = ["127.0.0.2", "192.0.2.7"];
+    for address in addresses {
+        let daemon = real().args(["--vm-address", address]).start();
+        let created = boot(&mut daemon.client());
+        assert_eq!(ssh_at(address, &created, "id -un"), created["container_username"].as_str().unwrap());
+        let port = created["container_listen_port"].as_u64().expect("a port") as u16;
+        for other in ["127.0.0.1", addresses[0], addresses[1]].into_iter().filter(|other| *other != address) {
+            assert!(TcpStream::connect((other, port)).is_err(), "{other}, not {address}");
+        }
+    }
 }
 
 #[test]
