@@ -19,7 +19,8 @@ settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # The units in systemd/, with the paths of the installation.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
-.PHONY: help run vms build install uninstall check test guest docs sim soak debian corpora conformance fuzz bench
+.PHONY: help run vms build install uninstall check test guest docs sim soak debian cloudimage corpora conformance fuzz
+.PHONY: bench
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -96,6 +97,9 @@ soak: ## the long tests: ROUNDS rounds of kill -9, all failures of a database, v
 
 debian: build ## run the examples of the pages, and a VM, in fresh systems of Debian 12 and 13 (root; fetches them)
 	tests/debian
+
+cloudimage: build ## make a disk image of Debian 12 with cloud-init and run VMs from it (root; ten minutes)
+	tests/cloud_image
 
 corpora: ## run a folder of JSON files (DIR=…) in the shape of the JSON test suite against the daemon
 	@test -n "$(DIR)" || { echo "usage: make corpora DIR=folder-of-json-files"; exit 2; }
