@@ -41,6 +41,10 @@ pub struct DiskId(pub i64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SeriesId(pub i64);
 
+/// The store's id of an access token; never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AccessTokenId(pub i64);
+
 /// An added command or verb: its index in the table of the server that has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct CustomId(pub u16);

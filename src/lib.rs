@@ -242,10 +242,10 @@ pub mod verbs {
 /// The interface grows with the server; expect changes in each minor version.
 pub mod custom_store {
     pub use crate::clock::UnixSeconds;
-    pub use crate::ids::SeriesId;
+    pub use crate::ids::{AccessTokenId, SeriesId};
     pub use crate::model::{
-        Credentials, DiskChange, DiskOfVm, KeyError, Login, Management, MetricKey, MetricValue, NewPoint,
-        NewVm, Point, PointFilter, Series, TokenHash, VmChange,
+        AccessToken, AccessTokenChange, Credentials, DiskChange, DiskOfVm, KeyError, Login, Management,
+        MetricKey, MetricValue, NewPoint, NewVm, Point, PointFilter, Series, TokenHash, VmChange,
     };
     pub use crate::store::{
         LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointRemoval, PointStore, RegistryStore,

@@ -36,7 +36,9 @@ impl App {
                 self.store_errors.busy += 1;
                 Failure::Busy
             }
-            StoreError::UnknownVm => Failure::Internal,
+            StoreError::UnknownVm | StoreError::UnknownAccessToken | StoreError::AccessTokenLimitReached => {
+                Failure::Internal
+            }
             StoreError::Managed => Failure::ManagedVm,
             StoreError::Unavailable(_) | StoreError::Refused(_) => {
                 self.log_trouble(&error, now);

@@ -30,6 +30,7 @@ pub use work::*;
 
 const _: () = assert!(REQUEST_BYTES_MAX_ANONYMOUS <= REQUEST_BYTES_MAX);
 const _: () = assert!(TOKENS_PER_CONNECTION_MAX < TOKENS_PER_VM_MAX);
+const _: () = assert!(ACCESS_TOKEN_CHARS == 124, "clients send no other length");
 const _: () = assert!(REQUESTS_PER_CONNECTION <= REQUESTS_MAX);
 const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= READ_QUEUE);
 const _: () = assert!(16 * JOBS_PER_CONNECTION_MAX as usize <= WRITE_QUEUE);

@@ -38,3 +38,10 @@ pub const TOKENS_PER_CONNECTION_MAX: usize = 16;
 pub const TOKENS_SWEPT_PER_ISSUE: usize = 4;
 /// Minimum interval, in seconds, between log lines about deleted expired tokens.
 pub const TOKENS_SWEPT_LOG_INTERVAL_S: u64 = 60;
+/// Random bytes of an access token, of which clients know the length.
+pub const ACCESS_TOKEN_BYTES: usize = 93;
+/// Characters of an access token: its bytes in base64 without padding.
+pub const ACCESS_TOKEN_CHARS: usize = (ACCESS_TOKEN_BYTES * 4).div_ceil(3);
+/// Access tokens in a store. An operator hands out each of them, so more are a mistake of a script; each addition counts
+/// them, and a list of all fits into memory.
+pub const ACCESS_TOKENS_MAX: usize = 10_000;

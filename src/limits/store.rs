@@ -16,7 +16,7 @@ pub const WRITE_HEALTH_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a SQLite connection waits for another process's lock. A write that follows another waiting write takes
 /// twice as long, which is less than a write may take.
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often `vmherd vm` retries a locked store, each attempt with the store's own wait: ten to twenty seconds in all,
+/// How often the tools of the operator retry a locked store, each attempt with the store's own wait: ten to twenty seconds in all,
 /// as long as an operator waits for an answer.
 pub const REGISTRY_ATTEMPTS: usize = 10;
 /// Page cache of each SQLite connection, in KiB.

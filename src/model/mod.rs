@@ -2,6 +2,7 @@
 //!
 //! Plain data and its validation. No wire formats, no sockets, no SQL.
 
+mod access_token;
 pub mod anonymous_access;
 pub mod answer;
 pub mod command;
@@ -23,6 +24,7 @@ pub mod verb;
 pub mod verbs;
 mod vm;
 
+pub use access_token::{AccessToken, AccessTokenChange};
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{
     ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, ServerStatus, Statistics,

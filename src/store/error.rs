@@ -21,6 +21,10 @@ pub enum StoreError {
     UnknownVm,
     /// A server runs the VM: only that server changes and removes it.
     Managed,
+    /// There is no access token of that id; only operator commands get this.
+    UnknownAccessToken,
+    /// The maximum number of access tokens exists.
+    AccessTokenLimitReached,
     /// A lock was not released in time; nothing was done.
     Busy,
     /// The store cannot be reached or has failed; nothing was done. The text is for the log.
@@ -53,6 +57,10 @@ impl fmt::Display for StoreError {
             StoreError::NotCurrent => f.write_str("the VM was removed or its password changed"),
             StoreError::UnknownVm => f.write_str("there is no VM of that name"),
             StoreError::Managed => f.write_str("the VM is managed by a server, which alone changes it"),
+            StoreError::UnknownAccessToken => f.write_str("there is no access token of that id"),
+            StoreError::AccessTokenLimitReached => {
+                f.write_str("the store holds as many access tokens as it may")
+            }
             StoreError::Busy => f.write_str("the store is locked"),
             StoreError::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
             StoreError::OutcomeUnknown(why) => write!(f, "the store did not confirm a commit: {why}"),

@@ -4,7 +4,7 @@ use super::StoreError;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
-use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use crate::model::{AccessToken, Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
 
 /// The reads of the registry, on one connection.
 pub trait RegistryStore {
@@ -31,6 +31,12 @@ pub trait RegistryStore {
     ) -> Result<Vec<Option<Login>>, StoreError> {
         tokens.iter().map(|(token, now)| self.token_owner(token, *now)).collect()
     }
+
+    /// Whether `token` is the hash of an access token that is enabled.
+    fn is_access_token(&mut self, token: &TokenHash) -> Result<bool, StoreError>;
+
+    /// All access tokens, in ascending order of id: at most [`limits::ACCESS_TOKENS_MAX`].
+    fn access_tokens(&mut self) -> Result<Vec<AccessToken>, StoreError>;
 
     /// Begins a group of reads that ends with [`RegistryStore::end_reads`]. A store may run them in one
     /// transaction, so that they see one state.

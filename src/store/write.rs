@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::{Store, StoreError};
 use crate::clock::UnixSeconds;
-use crate::ids::{ServerId, VmId};
-use crate::model::{Disk, DiskChange, Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape};
+use crate::ids::{AccessTokenId, ServerId, VmId};
+use crate::model::{
+    AccessTokenChange, Disk, DiskChange, Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape,
+};
 
 /// A change to the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,6 +104,8 @@ pub enum Write {
         /// The PHC hash of the new password.
         password_hash: String,
     },
+    /// Changes the access tokens. For the operator.
+    ChangeAccessTokens(AccessTokenChange),
 }
 
 impl Write {
@@ -150,6 +154,8 @@ pub enum Written {
     /// The points at the indexes `refused` (ascending) exceeded the key limit; the others are stored.
     #[allow(missing_docs)]
     Put { refused: Vec<usize> },
+    /// The access token was added with this id.
+    AccessTokenAdded(AccessTokenId),
     /// Any other write.
     Done,
 }

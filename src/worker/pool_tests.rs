@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, DiskId, RequestKey, RequestSeq, VmId};
-use crate::model::{Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use crate::model::{AccessToken, Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
 use crate::store::{
     PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, VmPage, Write, WriteOutcome,
 };
@@ -135,6 +135,12 @@ impl RegistryStore for LockedStore {
     }
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> Result<Option<Login>, StoreError> {
         self.0.registry().token_owner(token, now)
+    }
+    fn is_access_token(&mut self, token: &TokenHash) -> Result<bool, StoreError> {
+        self.0.registry().is_access_token(token)
+    }
+    fn access_tokens(&mut self) -> Result<Vec<AccessToken>, StoreError> {
+        self.0.registry().access_tokens()
     }
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
         self.0.registry().vms_after(after, rows_max)

@@ -4,6 +4,7 @@
 //! anything, so there is no rollback. Columns that no command reads (registration and login times) are not
 //! stored.
 
+mod access_tokens;
 mod chunked_points;
 mod series;
 
@@ -20,7 +21,10 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
-use crate::model::{Credentials, Disk, DiskOfVm, Login, Management, NewVm, TokenHash, Vm, VmChange, VmName};
+use crate::model::{
+    AccessToken, Credentials, Disk, DiskOfVm, Login, Management, NewVm, TokenHash, Vm, VmChange, VmName,
+};
+use access_tokens::AccessTokens;
 use series::SeriesTable;
 
 /// A connection, which makes more connections to the same tables.
@@ -40,6 +44,7 @@ struct Tables {
     last_vm_id: i64,
     last_disk_id: i64,
     series: SeriesTable,
+    access_tokens: AccessTokens,
 }
 
 struct VmRow {
@@ -128,6 +133,14 @@ impl RegistryStore for MemoryStore {
         let tables = self.lock()?;
         let token = tables.tokens.get(token).filter(|token| token.expires > now);
         Ok(token.and_then(|token| tables.vms.get(&token.vm)).map(VmRow::login))
+    }
+
+    fn is_access_token(&mut self, token: &TokenHash) -> Result<bool, StoreError> {
+        Ok(self.lock()?.access_tokens.contains(token))
+    }
+
+    fn access_tokens(&mut self) -> Result<Vec<AccessToken>, StoreError> {
+        Ok(self.lock()?.access_tokens.all())
     }
 
     fn is_current(&mut self, login: &Login) -> Result<bool, StoreError> {
@@ -222,6 +235,7 @@ impl Tables {
                 }
             }
             Write::ChangePassword { name, password_hash } => self.change_password(name, password_hash)?,
+            Write::ChangeAccessTokens(change) => return self.access_tokens.change(change),
         }
         Ok(Written::Done)
     }
@@ -370,6 +384,7 @@ impl Tables {
         debug_assert_eq!(self.vms.len(), self.names.len());
         debug_assert_eq!(self.tokens.len(), self.tokens_by_expiry.len());
         debug_assert!(self.series.is_consistent());
+        debug_assert!(self.access_tokens.is_consistent());
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`writes`], [`reads`] and [`points`] have the statements. A lost connection is replaced when it is next needed. SQL
 //! is constant text with parameters: no triggers, no stored procedures. Other daemons may use the same database.
 
+mod access_tokens;
 mod batches;
 mod connector;
 mod hosts;

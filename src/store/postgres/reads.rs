@@ -8,6 +8,7 @@ use postgres::Row;
 
 use super::super::registry::{RegistryStore, VmPage, reuse_name};
 use super::super::{StoreError, as_i64};
+use super::access_tokens;
 use super::parameters::Unlogged;
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
@@ -15,7 +16,7 @@ use super::store::PostgresStore;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
-use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
+use crate::model::{AccessToken, Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
 type Result<T> = std::result::Result<T, PgError>;
 type StoreResult<T> = std::result::Result<T, StoreError>;
@@ -72,6 +73,14 @@ impl RegistryStore for PostgresStore {
             };
             tokens.iter().map(owner).collect()
         })
+    }
+
+    fn is_access_token(&mut self, token: &TokenHash) -> StoreResult<bool> {
+        self.run(|session| access_tokens::contains(session, token))
+    }
+
+    fn access_tokens(&mut self) -> StoreResult<Vec<AccessToken>> {
+        self.run(access_tokens::all)
     }
 
     fn is_current(&mut self, login: &Login) -> StoreResult<bool> {

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/postgres/0001_registry.sql"),
     include_str!("../../../sql/postgres/0002_metrics.sql"),
     include_str!("../../../sql/postgres/0003_managed.sql"),
+    include_str!("../../../sql/postgres/0004_access_tokens.sql"),
 ];
 
 /// Advice for a database of another program.

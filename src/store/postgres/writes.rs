@@ -3,16 +3,17 @@
 //! Each write is one statement that does everything or nothing (a second statement, if any, cannot be refused),
 //! so none needs its own rollback. Success is reported only after PostgreSQL has confirmed the commit.
 //!
-//! All transactions take locks in one order, which avoids deadlocks: the row of `vm_total`; the rows of the
-//! VMs, by id, which also protect their disks and tokens; existing series, shared; the row of `series_total`,
-//! if series are added or removed; the points, by series and time. A removal of points waits for `series_total`
-//! only and skips other locked rows. These locks are sufficient at every isolation level; a stricter one than
+//! All transactions take locks in one order, which avoids deadlocks: the table of access tokens; the row of `vm_total`;
+//! the rows of the VMs, by id, which also protect their disks and tokens; existing series, shared; the row of
+//! `series_total`, if series are added or removed; the points, by series and time. A removal of points waits for
+//! `series_total` only and skips other locked rows. These locks are sufficient at every isolation level; a stricter one than
 //! READ COMMITTED fails where this waits, and is retried.
 
 use std::collections::HashSet;
 
 use super::super::write::unnamed;
 use super::super::{StoreError, Write, WriteOutcome, Written, as_i64, token_sweep};
+use super::access_tokens;
 use super::locking::{LockPolicy, RowTotal, VM_TOTAL};
 use super::parameters::{Parameters, Unlogged, disk_sizes};
 use super::pg_error::PgError;
@@ -71,8 +72,13 @@ impl<'b> Transaction<'b> {
             true => points::BEGIN,
             false => "BEGIN",
         };
+        let changes_access_tokens = |write: &&Write| matches!(write, Write::ChangeAccessTokens(_));
+        let begin = match self.writes.iter().any(changes_access_tokens) {
+            true => format!("{begin}; {}", access_tokens::LOCK),
+            false => begin.to_owned(),
+        };
         if !self.writes.iter().any(|write| changes_total(write)) {
-            return Ok(self.session.run(begin)?);
+            return Ok(self.session.run(&begin)?);
         }
         self.vm_total = RowTotal::lock(self.session, &format!("{begin}; "), VM_TOTAL, self.lock_policy)?;
         Ok(())
@@ -83,7 +89,10 @@ impl<'b> Transaction<'b> {
         let (mut ids, mut names, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         for write in self.writes {
             match write {
-                Write::Register { .. } | Write::AddVm { .. } | Write::Put { .. } => {}
+                Write::Register { .. }
+                | Write::AddVm { .. }
+                | Write::Put { .. }
+                | Write::ChangeAccessTokens(_) => {}
                 Write::Update { login, .. } | Write::Connect { login, .. } => ids.push(login.id.0),
                 Write::IssueToken { login, replaces, .. } => {
                     ids.push(login.id.0);
@@ -156,7 +165,7 @@ impl<'b> Transaction<'b> {
         self.vm_total.is_none() && changes_total(write)
             || match write {
                 Write::Register { vm, .. } => self.locked_names.contains(&vm.name),
-                Write::AddVm { .. } => false,
+                Write::AddVm { .. } | Write::ChangeAccessTokens(_) => false,
                 Write::Update { login, .. }
                 | Write::Connect { login, .. }
                 | Write::IssueToken { login, .. }
@@ -244,6 +253,7 @@ impl<'b> Transaction<'b> {
                     false => Ok(Ok(Written::Done)),
                 }
             }
+            Write::ChangeAccessTokens(change) => access_tokens::change(self.session, change),
         }
     }
 

@@ -4,6 +4,7 @@
 //! is readable by its owner only. SQL is constant text with parameters; triggers, views and functions in a
 //! file's schema are never run. Other processes may open the same file.
 
+mod access_tokens;
 mod backup;
 mod cache;
 mod connection;

@@ -8,11 +8,12 @@ use rusqlite::{Connection, Result, Row, ToSql, params};
 
 use super::super::registry::{RegistryStore, VmPage, add_hash_prefix, reuse_name};
 use super::super::{StoreError, as_i64};
+use super::access_tokens;
 use super::statements::{execute, query};
 use super::store::SqliteStore;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
-use crate::model::{Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
+use crate::model::{AccessToken, Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
 
 type StoreResult<T> = std::result::Result<T, StoreError>;
 
@@ -46,6 +47,14 @@ impl RegistryStore for SqliteStore {
 
     fn token_owner(&mut self, token: &TokenHash, now: UnixSeconds) -> StoreResult<Option<Login>> {
         self.read_row(TOKEN_OWNER, params![token.0, now.0], login)
+    }
+
+    fn is_access_token(&mut self, token: &TokenHash) -> StoreResult<bool> {
+        self.read(|connection| access_tokens::contains(connection, token))
+    }
+
+    fn access_tokens(&mut self) -> StoreResult<Vec<AccessToken>> {
+        self.read(access_tokens::all)
     }
 
     /// Only the first read of the group takes locks and checks the file, which is half the cost of finding one row.

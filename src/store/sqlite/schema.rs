@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/sqlite/0001_registry.sql"),
     include_str!("../../../sql/sqlite/0002_metrics.sql"),
     include_str!("../../../sql/sqlite/0003_managed.sql"),
+    include_str!("../../../sql/sqlite/0004_access_tokens.sql"),
 ];
 
 /// The application id in the header of our files: "vmhd" in ASCII.

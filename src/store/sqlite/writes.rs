@@ -18,7 +18,7 @@ use super::connection::{describe, to_store_error};
 use super::served_file::ServedFile;
 use super::statements::{WriteError, execute, query, query_value};
 use super::store::SqliteStore;
-use super::{points, reads};
+use super::{access_tokens, points, reads};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -211,6 +211,7 @@ impl Writer<'_> {
                 let sql = "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1";
                 self.execute(sql, params![id, password_hash])?;
             }
+            Write::ChangeAccessTokens(change) => return access_tokens::change(self.connection, change),
         }
         Ok(Written::Done)
     }
