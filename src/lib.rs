@@ -81,13 +81,14 @@
 //! | [`config`], [`registry`], [`server`] | settings; operations on the store for the operator; the server as a value |
 //!
 //! The daemon, in `src/bin/vmherd/`, uses the public API only. It adds signals, the log, the service manager, and the
-//! tools for the host (`vmherd vm`, `stats`, `backup`).
+//! tools for the host (`vmherd vm`, `token`, `stats`, `backup`).
 //!
 //! ## Where to look
 //!
 //! | question | answer in |
 //! | --- | --- |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
+//! | the access token that a verb may need | `src/app/commands/access_token.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
 //! | how a handler's answer finds its request | `src/embed/handler.rs`: `HandlerCall::run`, `Responder`; `src/worker/pool.rs`: `run_handlers`; `src/dispatch/failed_jobs.rs` |
 //! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
@@ -211,10 +212,10 @@ pub use embed::{
     Hypervisor, KeyPair, RequestHandler, Responder, RunningContainer, TestHypervisor,
 };
 pub use escape::{Escaped, is_invisible, write_escaped};
-pub use ids::{ContainerId, DiskId, ServerId, VmId};
+pub use ids::{AccessTokenId, ContainerId, DiskId, ServerId, VmId};
 pub use model::{
-    Access, AccessGroup, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response, Secret,
-    Statistics, Vm, VmName, VmShape,
+    Access, AccessGroup, AccessToken, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response,
+    Secret, Statistics, Vm, VmName, VmShape,
 };
 #[cfg(feature = "qemu")]
 pub use qemu::{Accelerator, GuestNetwork, Qemu, QemuSettings};

@@ -149,6 +149,8 @@ fn each_kind_of_mistake_has_an_exit_code() {
         dir.run(&["--log", filter, "--check-config"]).fails(78, "--log: ");
     }
     dir.run(&["vm"]).fails(2, "add, list, remove or passwd");
+    dir.run(&["token"]).fails(2, "add, list, enable, disable or remove");
+    dir.run(&["token", "list", "--store", "memory:"]).fails(78, "inside the daemon's process");
     dir.run(&["vm", "list", "--store", "memory:"]).fails(78, "inside the daemon's process");
     dir.run(&["vm", "list", "--vms-max", "x"]).fails(78, "--vms-max: ");
     dir.run(&["vm", "add", "a", "--ram=1"]).fails(2, "--cpu is missing");
@@ -234,6 +236,49 @@ fn vms_are_added_listed_given_passwords_and_removed() {
     dir.vm(&["remove", "b"], "").fails(1, "no VM of that name");
     dir.vm(&["passwd", "b"], "battery staple\n").fails(1, "no VM of that name");
     dir.vm(&["list"], "").succeeds(&[head, web].concat());
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn access_tokens_are_added_listed_enabled_disabled_and_removed() {
+    let dir = StateDir::new();
+    dir.run(&["token", "list"]).fails(1, "there is no store sqlite:");
+    let add = |args: &[&str], head: &str| {
+        let ran = dir.run(&[&["token", "add"], args].concat());
+        assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""), "{ran:?}");
+        let token =
+            ran.output.strip_prefix(head).and_then(|rest| rest.strip_suffix('\n')).expect(&ran.output);
+        let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        assert!(token.len() == 124 && token.bytes().all(is_digit), "{ran:?}");
+        token.to_owned()
+    };
+    let tokens = [
+        add(&[], "added access token 1; it is not shown again:\n"),
+        add(&["--disabled"], "added access token 2, disabled; it is not shown again:\n"),
+    ];
+    assert_ne!(tokens[0], tokens[1]);
+    let states = || -> Vec<String> {
+        let ran = dir.run(&["token", "list"]);
+        assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
+        assert!(tokens.iter().all(|token| !ran.output.contains(token)), "{ran:?}");
+        let rows = ran.output.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.map(|row| format!("{} {}", row[0], row[2])).collect()
+    };
+    assert_eq!(states(), ["1 enabled", "2 disabled"]);
+    dir.run(&["token", "enable", "2"]).succeeds("enabled access token 2\n");
+    dir.run(&["token", "disable", "1"]).succeeds("disabled access token 1\n");
+    assert_eq!(states(), ["1 disabled", "2 enabled"]);
+    dir.run(&["token", "remove", "2"]).succeeds("removed access token 2\n");
+    for command in ["enable", "disable", "remove"] {
+        dir.run(&["token", command, "2"]).fails(1, "there is no access token of that id");
+    }
+    add(&[], "added access token 3; it is not shown again:\n");
+    assert_eq!(states(), ["1 disabled", "3 enabled"]);
+    for entry in fs::read_dir(&dir.0).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        let has = |token: &String| bytes.windows(token.len()).any(|window| window == token.as_bytes());
+        assert!(!tokens.iter().any(has), "a token is in a file");
+    }
 }
 
 /// Names from before confusable ones were refused: they are printed escaped, and matched byte for byte.

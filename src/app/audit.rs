@@ -15,7 +15,7 @@ use log::Level;
 
 use super::App;
 use crate::escape::Escaped;
-use crate::ids::{ConnId, ContainerId, VmId};
+use crate::ids::{AccessTokenId, ConnId, ContainerId, VmId};
 use crate::limits;
 use crate::model::{
     ActionAnswer, Answer, Command, CommandName, CustomCommands, Denial, Dialect, Failure, Peer, Request,
@@ -45,7 +45,7 @@ pub(super) struct AuditContext {
     subject: Subject,
 }
 
-/// The VM or container that a request concerns.
+/// What a request or a change concerns.
 #[derive(Clone, Default)]
 #[allow(missing_docs)]
 pub enum Subject {
@@ -54,6 +54,7 @@ pub enum Subject {
     Name(VmName),
     Number(VmId),
     Container(ContainerId),
+    AccessToken(AccessTokenId),
 }
 
 /// The lines of a source in this minute, logged and suppressed.
@@ -81,7 +82,7 @@ pub struct Line<'a> {
     pub command: Option<&'a str>,
     /// A key and its value: how a client logged in, or why it was refused.
     pub detail: Option<(&'static str, &'static str)>,
-    /// The VM or container.
+    /// What it concerns.
     pub subject: &'a Subject,
 }
 
@@ -271,6 +272,7 @@ impl fmt::Display for Line<'_> {
             Subject::Name(name) => write!(f, " vm={}", Quoted(name.as_str())),
             Subject::Number(id) => write!(f, " vm=\"{}\"", id.0),
             Subject::Container(id) => write!(f, " container=\"{id}\""),
+            Subject::AccessToken(id) => write!(f, " access_token={}", id.0),
         }
     }
 }

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::process;
 
 use crate::app::audit::{Line, Subject, TARGET};
-use crate::model::{Peer, VmName};
+use crate::model::Peer;
 use crate::sys::process::effective_uid;
 
-/// Logs that `command` has changed the VM `name`.
-pub(super) fn log_change(event: &'static str, command: &'static str, name: &VmName) {
+/// Logs that `command` has changed `subject`.
+pub(super) fn log_change(event: &'static str, command: &'static str, subject: &Subject) {
     // The change is done; a failure to log it must not fail the command.
-    let _ = send(Path::new(SYSTEM_LOG), &line(event, command, effective_uid(), &Subject::Name(name.clone())));
+    let _ = send(Path::new(SYSTEM_LOG), &line(event, command, effective_uid(), subject));
 }
 
 fn line<'s>(event: &'static str, command: &'static str, uid: u32, subject: &'s Subject) -> Line<'s> {
@@ -39,6 +39,8 @@ const AUTHPRIV_INFO: u8 = 10 * 8 + 6;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::AccessTokenId;
+    use crate::model::VmName;
 
     #[test]
     fn change_is_one_line_in_the_system_log() {
@@ -56,6 +58,13 @@ mod tests {
             process::id()
         );
         assert_eq!(std::str::from_utf8(&bytes[..length]), Ok(&*expected));
+    }
+
+    #[test]
+    fn a_line_names_an_access_token_by_its_id() {
+        let subject = Subject::AccessToken(AccessTokenId(12));
+        let wanted = "event=remove peer=unix uid=7 dialect=host command=token_remove access_token=12";
+        assert_eq!(line("remove", "token_remove", 7, &subject).to_string(), wanted);
     }
 
     #[test]

@@ -1,22 +1,26 @@
-//! The store of VMs as the operator of its host sees it, with or without a server that uses the same store.
+//! The store of VMs and access tokens as the operator of its host sees it, with or without a server that uses the same
+//! store.
 //!
 //! What the operator changes is written to the audit log of the host.
 
 mod host_audit;
 
 use std::fmt;
+use std::io;
 use std::iter;
 
+use crate::app::audit::Subject;
+use crate::app::token::{self, SystemRandom};
 use crate::clock::unix_now;
 use crate::config::Config;
-use crate::ids::VmId;
+use crate::ids::{AccessTokenId, VmId};
 use crate::limits;
-use crate::model::{NewVm, Secret, Vm, VmName, VmShape};
-use crate::store::{self, Store, StoreError, Write, write_one};
+use crate::model::{AccessToken, AccessTokenChange, NewVm, Secret, Vm, VmName, VmShape};
+use crate::store::{self, Store, StoreError, Write, Written, write_one};
 use crate::work::password::Hasher;
 use host_audit::log_change;
 
-/// Manages VMs directly in the store. These operations are not available over the network. They block, and each is
+/// Manages VMs and access tokens directly in the store. These operations are not available over the network. They block, and each is
 /// committed when it returns.
 pub struct Registry {
     store: Box<dyn Store>,
@@ -32,6 +36,8 @@ pub enum RegistryError {
     Store(StoreError),
     /// The password can't be hashed.
     Hash(String),
+    /// The system has no random bytes for a token.
+    Random(String),
 }
 
 impl Registry {
@@ -72,7 +78,7 @@ impl Registry {
         let password_hash = Some(self.hash(password)?);
         let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash, management: None };
         self.write(Write::Register { vm, vms_max: self.vms_max, now: unix_now() })?;
-        log_change("register", "add", &name);
+        log_change("register", "add", &Subject::Name(name));
         Ok(())
     }
 
@@ -80,7 +86,7 @@ impl Registry {
     /// [`StoreError::Managed`].
     pub fn remove(&mut self, name: &VmName) -> Result<(), RegistryError> {
         self.write(Write::Remove(name.clone()))?;
-        log_change("remove", "remove", name);
+        log_change("remove", "remove", &Subject::Name(name.clone()));
         Ok(())
     }
 
@@ -89,7 +95,48 @@ impl Registry {
     pub fn change_password(&mut self, name: &VmName, password: &Secret) -> Result<(), RegistryError> {
         let password_hash = self.hash(password)?;
         self.write(Write::ChangePassword { name: name.clone(), password_hash })?;
-        log_change("change", "passwd", name);
+        log_change("change", "passwd", &Subject::Name(name.clone()));
+        Ok(())
+    }
+
+    /// All access tokens, in the order in which they were added.
+    pub fn access_tokens(&mut self) -> Result<Vec<AccessToken>, RegistryError> {
+        Ok(self.store.registry().access_tokens()?)
+    }
+
+    /// Adds an access token, which is valid at once if it `is_enabled`. Only its SHA-256 is stored: nothing returns the
+    /// token again.
+    pub fn add_access_token(&mut self, is_enabled: bool) -> Result<(AccessTokenId, Secret), RegistryError> {
+        let random = |error: io::Error| RegistryError::Random(error.to_string());
+        let token = token::base64url::<{ limits::ACCESS_TOKEN_BYTES }>(&mut SystemRandom).map_err(random)?;
+        let change = AccessTokenChange::Add {
+            token: token::hash(&token),
+            is_enabled,
+            count_max: limits::ACCESS_TOKENS_MAX,
+            now: unix_now(),
+        };
+        match self.write(Write::ChangeAccessTokens(change))? {
+            Written::AccessTokenAdded(id) => {
+                log_change("change", "token_add", &Subject::AccessToken(id));
+                Ok((id, token))
+            }
+            _ => Err(StoreError::Unavailable("an access token was added without an id".to_owned()).into()),
+        }
+    }
+
+    /// Makes an access token valid, or not valid; it holds for the next request. An unknown id:
+    /// [`StoreError::UnknownAccessToken`].
+    pub fn enable_access_token(&mut self, id: AccessTokenId, is_enabled: bool) -> Result<(), RegistryError> {
+        self.write(Write::ChangeAccessTokens(AccessTokenChange::SetEnabled { id, is_enabled }))?;
+        let command = if is_enabled { "token_enable" } else { "token_disable" };
+        log_change("change", command, &Subject::AccessToken(id));
+        Ok(())
+    }
+
+    /// Removes an access token. An unknown id: [`StoreError::UnknownAccessToken`].
+    pub fn remove_access_token(&mut self, id: AccessTokenId) -> Result<(), RegistryError> {
+        self.write(Write::ChangeAccessTokens(AccessTokenChange::Remove(id)))?;
+        log_change("remove", "token_remove", &Subject::AccessToken(id));
         Ok(())
     }
 
@@ -97,12 +144,11 @@ impl Registry {
         self.hasher.hash(password).map_err(|error| RegistryError::Hash(error.0.to_string()))
     }
 
-    fn write(&mut self, write: Write) -> Result<(), RegistryError> {
+    fn write(&mut self, write: Write) -> Result<Written, RegistryError> {
         // Retry: an operator can wait, and a daemon that writes constantly leaves few gaps.
         let attempt = |_| write_one(self.store.as_mut(), &write);
         let mut attempts = (0..limits::REGISTRY_ATTEMPTS).map(attempt);
-        attempts.find(|answer| *answer != Err(StoreError::Busy)).unwrap_or(Err(StoreError::Busy))?;
-        Ok(())
+        Ok(attempts.find(|answer| *answer != Err(StoreError::Busy)).unwrap_or(Err(StoreError::Busy))?)
     }
 }
 
@@ -111,6 +157,7 @@ impl fmt::Display for RegistryError {
         match self {
             RegistryError::Store(error) => error.fmt(f),
             RegistryError::Hash(why) => write!(f, "can't hash the password: {why}"),
+            RegistryError::Random(why) => write!(f, "can't get random bytes for a token: {why}"),
         }
     }
 }

@@ -11,6 +11,7 @@ mod limits;
 mod log_line;
 mod logging;
 mod notify;
+mod open_registry;
 mod own_socket;
 mod password_prompt;
 #[cfg(feature = "qemu")]
@@ -22,6 +23,7 @@ mod signal_loop;
 mod stats_command;
 #[allow(unsafe_code)]
 mod sys;
+mod token_command;
 mod tool;
 mod vm_command;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let mut args = env::args_os().skip(1).peekable();
     match args.peek().and_then(|first| first.to_str()) {
         Some("vm") => return vm_command::run(args.skip(1)),
+        Some("token") => return token_command::run(args.skip(1)),
         Some("stats") => return stats_command::run(args.skip(1)),
         #[cfg(feature = "sealed")]
         Some("keys") => return keys_command::run(args.skip(1)),

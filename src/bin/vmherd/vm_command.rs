@@ -2,21 +2,19 @@
 //! available over the network.
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use vmherd::redact;
-use vmherd::{Escaped, Location, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape};
+use vmherd::{Escaped, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape};
 
 use crate::limits;
+use crate::open_registry::open_registry;
 use crate::password_prompt::read_new_password;
 #[cfg(feature = "qemu")]
 use crate::running_vm_command;
-use crate::settings::{self, Arguments, ConfigError, Flag, Takes, ToolSettings};
-use crate::sys::process::is_root;
+use crate::settings::{self, Arguments, Flag, Takes, ToolSettings};
 use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd vm`; `args` are the arguments after those two words.
@@ -91,7 +89,7 @@ impl VmCommand {
     }
 
     fn execute(self, settings: ToolSettings) -> Result<(), ToolError> {
-        let mut registry = open_registry(&settings, matches!(self, VmCommand::Add { .. }))?;
+        let mut registry = open_registry(&TOOL, &settings, matches!(self, VmCommand::Add { .. }))?;
         let mut output = BufWriter::new(io::stdout().lock());
         match self {
             VmCommand::List => list(&mut registry, &mut output)?,
@@ -118,66 +116,6 @@ impl VmCommand {
             }
         }
         Ok(output.flush()?)
-    }
-}
-
-/// Opens the store; creates a new one only if `is_new_allowed`.
-fn open_registry(settings: &ToolSettings, is_new_allowed: bool) -> Result<Registry, ToolError> {
-    let ToolSettings { config, is_default_store } = settings;
-    let (location, directory) = (&config.store, &config.state_dir);
-    if !exists(location)? && !is_new_allowed {
-        let why = format!("there is no store {location}; say which one with --store or --state-dir");
-        return Err(ToolError::new(1, why));
-    }
-    if *is_default_store && is_new_allowed && !directory.exists() {
-        // Private to its owner.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        let directory = directory.display();
-        made.map_err(|error| ToolError::new(1, format!("can't make {directory}: {error}")))?;
-        if is_root() {
-            TOOL.warn(format_args!(
-                "{directory} belongs to root: for a daemon of another user, chown -R USER {directory}"
-            ));
-        }
-    }
-    let registry = Registry::open(config)?;
-    #[cfg(feature = "sqlite")]
-    warn_of_owner(location);
-    Ok(registry)
-}
-
-/// Warns if the store's file and its directory have different owners: the daemon could not open it.
-#[cfg(feature = "sqlite")]
-fn warn_of_owner(location: &Location) {
-    use std::fs;
-    use std::os::unix::fs::MetadataExt;
-
-    if let Location::Sqlite(path) = location
-        && is_root()
-        && let Ok(file) = fs::metadata(path)
-        && let Some(directory) = path.parent()
-        && let Ok(owner) = fs::metadata(directory)
-        && file.uid() != owner.uid()
-    {
-        let (path, directory) = (path.display(), directory.display());
-        TOOL.warn(format_args!(
-            "{path} belongs to user {}, its directory to user {}: for a daemon of that user, chown --reference={directory} {path}",
-            file.uid(),
-            owner.uid(),
-        ));
-    }
-}
-
-/// Whether there is a store at `location`; an error if it is in the daemon's memory.
-fn exists(location: &Location) -> Result<bool, ConfigError> {
-    match location {
-        Location::Memory => Err(ConfigError::Value(
-            "--store: \"memory:\" exists only inside the daemon's process; name a persistent store".into(),
-        )),
-        #[cfg(feature = "sqlite")]
-        Location::Sqlite(path) => Ok(path.exists()),
-        // A database is created by its administrator, never here.
-        Location::Postgres(_) => Ok(true),
     }
 }
 
@@ -239,12 +177,6 @@ fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<
         let (least, most) = (allowed.start(), allowed.end());
         TOOL.usage_error(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", redact(text)))
     })
-}
-
-impl From<RegistryError> for ToolError {
-    fn from(error: RegistryError) -> ToolError {
-        ToolError::new(1, error.to_string())
-    }
 }
 
 static TOOL: Tool = Tool {

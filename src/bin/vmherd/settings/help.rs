@@ -68,7 +68,7 @@ A registry of virtual machines and their metrics, over TCP and unix sockets.
   vmherd                                   on 127.0.0.1:8888, VMs in a file
   vmherd --store memory: --log debug       to try it out: not persistent
   vmherd --listen 'tcp://0.0.0.0:8888?open=metrics' --allow-plaintext
-  vmherd vm list, keys, stats, backup      tools for this host; see their --help
+  vmherd vm, token, keys, stats, backup    tools for this host; see their --help
 
 Each setting has a default in brackets and an environment variable: VMHERD_LOG
 for --log. Precedence: flag, variable, the same name in the --config file.

@@ -263,7 +263,7 @@ fn the_examples_of_the_help_text_work() {
     let text = help();
     let examples = text.lines().filter_map(|line| line.strip_prefix("  vmherd "));
     let mut tried = 0;
-    let is_tool = |example: &&str| example.starts_with("vm ") || example.starts_with("stats ");
+    let is_tool = |example: &&str| example.starts_with("vm, token,");
     for example in examples.filter(|example| !is_tool(example)) {
         let command = example.split("  ").next().unwrap_or_default();
         let args: Vec<String> =

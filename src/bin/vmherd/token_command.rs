@@ -1,0 +1,218 @@
+//! `vmherd token …`: manages access tokens directly in the store, even while a daemon uses it. These operations are not
+//! available over the network.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write as _};
+use std::process::ExitCode;
+
+use vmherd::redact;
+use vmherd::{AccessToken, AccessTokenId};
+
+use crate::open_registry::open_registry;
+use crate::settings::{self, Arguments, Flag, Takes, ToolSettings};
+use crate::sys::process::utc;
+use crate::tool::{Tool, ToolError};
+
+/// Runs `vmherd token`; `args` are the arguments after those two words.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    TOOL.run(args, TokenCommand::parse, TokenCommand::execute)
+}
+
+/// A command of `vmherd token`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum TokenCommand {
+    Add { is_enabled: bool },
+    List,
+    SetEnabled(AccessTokenId, bool),
+    Remove(AccessTokenId),
+}
+
+impl TokenCommand {
+    fn parse(arguments: &Arguments) -> Result<TokenCommand, ToolError> {
+        let words: Vec<&str> = arguments.positionals.iter().map(String::as_str).collect();
+        let is_disabled = arguments.has("disabled");
+        let command = match words[..] {
+            ["add"] => return Ok(TokenCommand::Add { is_enabled: !is_disabled }),
+            ["list"] => TokenCommand::List,
+            ["enable", id] => TokenCommand::SetEnabled(parse_id(id)?, true),
+            ["disable", id] => TokenCommand::SetEnabled(parse_id(id)?, false),
+            ["remove", id] => TokenCommand::Remove(parse_id(id)?),
+            [] => return Err(TOOL.usage_error("say what to do: add, list, enable, disable or remove")),
+            ["enable" | "disable" | "remove"] => {
+                return Err(TOOL.usage_error("say which token: its id is missing"));
+            }
+            ["add" | "list", extra, ..] | ["enable" | "disable" | "remove", _, extra, ..] => {
+                return Err(TOOL.unexpected(extra));
+            }
+            [other, ..] => {
+                return Err(TOOL.usage_error(&format!("there is no command {:?}", redact(other))));
+            }
+        };
+        if is_disabled { Err(TOOL.usage_error("--disabled is for add only")) } else { Ok(command) }
+    }
+
+    fn execute(self, settings: ToolSettings) -> Result<(), ToolError> {
+        let mut registry = open_registry(&TOOL, &settings, matches!(self, TokenCommand::Add { .. }))?;
+        let mut output = BufWriter::new(io::stdout().lock());
+        match self {
+            TokenCommand::List => output.write_all(table(&registry.access_tokens()?).as_bytes())?,
+            TokenCommand::Add { is_enabled } => {
+                let (AccessTokenId(id), token) = registry.add_access_token(is_enabled)?;
+                let state = if is_enabled { "" } else { ", disabled" };
+                writeln!(
+                    output,
+                    "added access token {id}{state}; it is not shown again:\n{}",
+                    token.expose()
+                )?;
+            }
+            TokenCommand::SetEnabled(id, is_enabled) => {
+                registry.enable_access_token(id, is_enabled)?;
+                writeln!(output, "{} access token {}", state(is_enabled), id.0)?;
+            }
+            TokenCommand::Remove(id) => {
+                registry.remove_access_token(id)?;
+                writeln!(output, "removed access token {}", id.0)?;
+            }
+        }
+        Ok(output.flush()?)
+    }
+}
+
+/// A line for each token, after the heading.
+fn table(tokens: &[AccessToken]) -> String {
+    let heading = ["ID", "CREATED", "STATE"].map(String::from);
+    let rows = tokens
+        .iter()
+        .map(|token| [token.id.0.to_string(), date(token.created_at.0), state(token.is_enabled).to_owned()]);
+    let rows: Vec<[String; 3]> = [heading].into_iter().chain(rows).collect();
+    let width = rows.iter().map(|[id, ..]| id.len()).max().unwrap_or_default();
+    rows.iter().map(|[id, created, state]| format!("{id:>width$}  {created:20}  {state}\n")).collect()
+}
+
+fn state(is_enabled: bool) -> &'static str {
+    if is_enabled { "enabled" } else { "disabled" }
+}
+
+/// A time in seconds since 1970 as UTC, in RFC 3339 format.
+fn date(seconds: i64) -> String {
+    let [year, month, day, hour, minute, second] = utc(u64::try_from(seconds).unwrap_or(0));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+fn parse_id(text: &str) -> Result<AccessTokenId, ToolError> {
+    let id = settings::parse_number(text).and_then(|number| i64::try_from(number).ok());
+    id.map(AccessTokenId).ok_or_else(|| {
+        TOOL.usage_error(&format!("{:?} is not the id of an access token, which is a number", redact(text)))
+    })
+}
+
+static TOOL: Tool = Tool {
+    program: "vmherd token",
+    flags: &[Flag { name: "disabled", takes: Takes::Nothing, is_repeatable: false }],
+    settings: &["store", "store-file", "state-dir"],
+    warns: true,
+    help: HELP,
+};
+
+const HELP: &str = "\
+Adds, lists and removes access tokens directly in the store, even while a daemon
+uses it. Clients send theirs with each verb where --sealed-tokens demands one.
+
+  vmherd token add                 prints a new token, once, and its id
+  vmherd token list                ids, times, and which are enabled
+  vmherd token disable 7           not valid from the next request on
+  vmherd token enable 7
+  vmherd token remove 7
+
+The store has only the SHA-256 of each token.
+
+  --disabled                   not valid yet, for add
+  --help                       this text
+";
+
+#[cfg(test)]
+mod tests {
+    use vmherd::custom_store::UnixSeconds;
+
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Option<TokenCommand>, ToolError> {
+        let parsed = TOOL.parse(args.iter().map(OsString::from), TokenCommand::parse)?;
+        Ok(parsed.map(|(command, _)| command))
+    }
+
+    #[test]
+    fn commands_are_parsed() {
+        let id = AccessTokenId(7);
+        for (args, command) in [
+            (&["add"][..], TokenCommand::Add { is_enabled: true }),
+            (&["--disabled", "add"], TokenCommand::Add { is_enabled: false }),
+            (&["list", "--store", "memory:"], TokenCommand::List),
+            (&["enable", "7"], TokenCommand::SetEnabled(id, true)),
+            (&["disable", "7"], TokenCommand::SetEnabled(id, false)),
+            (&["remove", "7"], TokenCommand::Remove(id)),
+        ] {
+            assert_eq!(read(args).unwrap(), Some(command), "{args:?}");
+        }
+        for help in [&["--help"][..], &["add", "--help"]] {
+            assert_eq!(read(help).unwrap(), None, "{help:?}");
+        }
+    }
+
+    #[test]
+    fn usage_errors_say_what_is_wrong() {
+        for (args, expected) in [
+            (&[][..], "say what to do: add, list, enable, disable or remove"),
+            (&["ad"], "there is no command \"ad\""),
+            (&["remove"], "say which token: its id is missing"),
+            (&["list", "x"], "unexpected argument \"x\""),
+            (&["add", "x"], "unexpected argument \"x\""),
+            (&["enable", "7", "8"], "unexpected argument \"8\""),
+            (&["enable", "-7"], "there is no flag \"-7\""),
+            (&["enable", "7x"], "\"7x\" is not the id of an access token, which is a number"),
+            (&["remove", "9223372036854775808"], "\"9223372036854775808\" is not the id of an access token"),
+            (&["enable", "--disabled", "7"], "--disabled is for add only"),
+            (&["list", "--vms-max", "7"], "there is no flag \"--vms-max\""),
+        ] {
+            match read(args) {
+                Err(failure) if failure.exit_code == 2 => {
+                    assert!(failure.to_string().starts_with(expected), "{failure}");
+                }
+                other => panic!("{args:?} gave {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_is_aligned() {
+        let token = |id, created_at, is_enabled| AccessToken {
+            id: AccessTokenId(id),
+            created_at: UnixSeconds(created_at),
+            is_enabled,
+        };
+        let tokens = [token(9, 951_782_400, true), token(100, 1_735_689_599, false)];
+        let lines = [
+            " ID  CREATED               STATE\n",
+            "  9  2000-02-29T00:00:00Z  enabled\n",
+            "100  2024-12-31T23:59:59Z  disabled\n",
+        ];
+        assert_eq!(table(&tokens), lines.concat());
+        assert_eq!(table(&[]), "ID  CREATED               STATE\n");
+    }
+
+    #[test]
+    fn the_help_text_has_every_command_and_flag() {
+        let text = TOOL.help();
+        assert!(text.lines().count() <= 48 && text.lines().all(|line| line.len() <= 80), "{text}");
+        for command in ["add", "list", "enable", "disable", "remove"] {
+            assert!(
+                text.contains(&format!("\n  vmherd token {command} "))
+                    || text.contains(&format!("\n  vmherd token {command} 7\n")),
+                "{command}"
+            );
+        }
+        for flag in TOOL.all_flags() {
+            assert!(text.contains(&format!("\n  --{} ", flag.name)), "--{} is missing", flag.name);
+        }
+    }
+}
