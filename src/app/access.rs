@@ -80,6 +80,7 @@ mod tests {
             (CommandName::VerbStat, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::VerbCreate, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::VerbDestroy, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
+            (CommandName::UnknownVerb, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
             (CommandName::Convert, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Health, all, all),
             (CommandName::AddVm, all, [AuthenticationRequired, RegistrationClosed, AuthenticationRequired]),

@@ -302,8 +302,10 @@ fn reason(failure: &Failure, command: CommandName) -> Option<&'static str> {
         Failure::AuthenticationRequired => "authentication-required",
         Failure::RegistrationClosed => "registration-closed",
         Failure::NotAuthorized => "not-authorized",
-        // The command exists: a command that does not exist is refused earlier.
-        Failure::UnknownCommand => "operators-only",
+        Failure::AccessTokenRequired => "access-token-required",
+        Failure::InvalidAccessToken => "bad-access-token",
+        // The command exists: one that does not exist is refused earlier.
+        Failure::UnknownCommand if command != CommandName::UnknownVerb => "operators-only",
         Failure::UnknownVm if matches!(command, CommandName::AuthorizeVm | CommandName::ConnectVm) => {
             "unknown-vm"
         }
@@ -370,6 +372,19 @@ mod tests {
         let wanted = "event=create peer=unix uid=7 dialect=verb command=verb_create \
                       container=\"abababab-abab-abab-abab-abababababab\"";
         assert_eq!(line.to_string(), wanted);
+    }
+
+    #[test]
+    fn wrong_access_tokens_are_logged_and_unknown_verbs_are_not() {
+        for (failure, command, wanted) in [
+            (Failure::AccessTokenRequired, CommandName::VerbStat, Some("access-token-required")),
+            (Failure::InvalidAccessToken, CommandName::UnknownVerb, Some("bad-access-token")),
+            (Failure::UnknownCommand, CommandName::UnknownVerb, None),
+            (Failure::UnknownCommand, CommandName::Stats, Some("operators-only")),
+            (Failure::MalformedRequest, CommandName::VerbCreate, None),
+        ] {
+            assert_eq!(reason(&failure, command), wanted, "{failure:?} {command:?}");
+        }
     }
 
     #[test]

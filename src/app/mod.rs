@@ -23,11 +23,12 @@ use crate::clock::UnixSeconds;
 use crate::embed::{Client, ClientKey, Embedding, EventQueue, GateCall, HandlerFailure, ProgramCounter};
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Caller, CommandName, CustomCommands, Failure, Principal, Request};
+use crate::model::{Caller, CommandName, CustomCommands, Dialect, Failure, Principal, Request};
 use crate::store::{StoreError, WriteHealth};
 use crate::work::{Read, Work, WorkError, WorkResult, WrongResult};
 use access::Permission;
 use audit::{Audit, AuditContext};
+use commands::access_token::{self, AccessTokenStage};
 use commands::convert::DelayLog;
 pub use commands::points::PointCounters;
 use commands::{Next, Stage, TokenStage};
@@ -181,11 +182,15 @@ impl App {
         &self.presence
     }
 
-    /// Begins a request of connection `conn`. The protocol fixes the order of checks: the command exists for this
-    /// client, the token is valid, the client has the right, the data is valid.
+    /// Begins a request of connection `conn`. The protocol fixes the order of checks: the access token is valid, where
+    /// one is demanded; the command exists for this client, the token is valid, the client has the right, the data is
+    /// valid.
     pub fn begin(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Next {
         let context = AuditContext::of(&request);
-        let next = self.check_token(conn, request, now);
+        let next = match request.dialect == Dialect::Verb && self.presence.demands_access_token(conn) {
+            true => access_token::check(request),
+            false => self.check_token(conn, request, now),
+        };
         self.audit_answer(conn, context, &next);
         next
     }
@@ -228,7 +233,9 @@ impl App {
         now: UnixSeconds,
     ) -> Next {
         let context = match &stage {
-            Stage::Token(TokenStage { request, .. }) => AuditContext::of(request),
+            Stage::Token(TokenStage { request, .. }) | Stage::AccessToken(AccessTokenStage(request)) => {
+                AuditContext::of(request)
+            }
             stage => {
                 let dialect = self.embedding.handlers.commands.dialect(command);
                 AuditContext::new(command, dialect, stage.info().subject())

@@ -32,6 +32,8 @@ pub struct ListenerPolicy {
     /// Only this host can connect. Requests forwarded by a proxy come from other hosts, and have none of the rights
     /// above.
     pub is_local: bool,
+    /// Every verb needs an access token.
+    pub demands_access_token: bool,
 }
 
 struct Entry {
@@ -175,6 +177,11 @@ impl Presence {
         self.login(conn).is_some()
     }
 
+    /// Whether every verb of the connection needs an access token.
+    pub fn demands_access_token(&self, conn: ConnId) -> bool {
+        self.entry(conn).is_none_or(|entry| entry.policy.demands_access_token)
+    }
+
     /// The address of the connection's client.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.entry(conn).map(|entry| entry.peer)
@@ -253,6 +260,7 @@ mod tests {
         anonymous_access: AnonymousAccess::ALL,
         has_operators: true,
         is_local: true,
+        demands_access_token: false,
     };
 
     fn conn(index: u32, generation: u32) -> ConnId {

@@ -39,6 +39,7 @@ impl Bed {
             anonymous_access,
             has_operators: false,
             is_local: true,
+            demands_access_token: false,
         };
         app.presence_mut().open(CONN, Peer::Unix { uid: None }, policy, 0);
         let cost = crate::work::password::Cost { memory_kib: 64, passes: 1, lanes: 1 };
@@ -66,7 +67,7 @@ impl Bed {
         let (dialect, command) = (Dialect::Command, Ok(command));
         let action = self.app.begin(
             CONN,
-            Box::new(Request { dialect, scope, is_forwarded: false, id: None, token, name, command }),
+            Box::new(Request { scope, token, ..Request::new(dialect, name, command) }),
             NOW,
         );
         self.settle(name, action)
@@ -274,7 +275,7 @@ fn with_closed_metrics_a_login_must_be_valid_until_the_points_are_stored() {
     // The password changes while the points are being written.
     let (scope, dialect) = (Scope::Request, Dialect::Command);
     let (id, name, command) = (None, CommandName::Put, Ok(put(&[("b", 1)], &[], false)));
-    let request = Request { dialect, scope, is_forwarded: false, id, token: Ok(Some(token)), name, command };
+    let request = Request { scope, id, token: Ok(Some(token)), ..Request::new(dialect, name, command) };
     let mut action = bed.app.begin(CONN, Box::new(request), NOW);
     while let Next::Work { work, stage } = action {
         if matches!(work, Work::Write(_)) {
@@ -393,7 +394,7 @@ fn a_late_failure_ends_only_the_login_that_failed() {
         let (command, token, is_forwarded) = (Ok(command), Ok(None), false);
         match bed.app.begin(
             CONN,
-            Box::new(Request { dialect, scope, id: None, token, name, command, is_forwarded }),
+            Box::new(Request { scope, token, is_forwarded, ..Request::new(dialect, name, command) }),
             NOW,
         ) {
             Next::Work { stage, .. } => stage,

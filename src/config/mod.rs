@@ -63,6 +63,10 @@ pub struct Config {
     pub(crate) http: HttpRules,
     /// Whether sealed listeners get a new key pair at each start, instead of the one in the state directory.
     pub sealed_onetime_keys: bool,
+    /// Whether clients of sealed listeners need an access token for each verb: [`Registry::add_access_token`].
+    ///
+    /// [`Registry::add_access_token`]: crate::Registry::add_access_token
+    pub sealed_tokens: bool,
     /// Delay of a conversion, drawn at random for each.
     pub conversion_delay: RangeInclusive<Duration>,
     /// When a `put` is acknowledged.
@@ -147,6 +151,7 @@ impl Default for Config {
             #[cfg(feature = "http")]
             http: HttpRules::default(),
             sealed_onetime_keys: false,
+            sealed_tokens: false,
             conversion_delay: limits::CONVERSION_DELAY_MIN..=limits::CONVERSION_DELAY_MAX,
             metrics_durability: Durability::Store,
             metrics_retention: None,

@@ -60,7 +60,7 @@ fn decode_body(verb: Option<Verb>, text: &[u8], customs: &CustomCommands) -> Res
         Ok(()) if envelope.names_dialect() => decode(envelope, customs),
         Err(refusal) if envelope.names_dialect() => Err(refusal),
         result => match (result, verb) {
-            (Ok(()), Some(verb)) => {
+            (Ok(()), Some(_)) => {
                 let parameters = envelope.text;
                 Ok(Box::new(verb::decode_parameters(verb, envelope, parameters)))
             }

@@ -13,55 +13,69 @@ use crate::ids::ContainerId;
 use crate::limits;
 use crate::model::{
     Answer, Command, CommandName, ContainerCredentials, CustomCommands, Dialect, Failure, LongText,
-    NewContainer, Refusal, Request, RequestId, Response, ServerStatus, Verb, VerbPath, verbs,
+    NewContainer, Refusal, Request, RequestId, Response, Secret, ServerStatus, Verb, VerbPath, verbs,
 };
 
 /// Parses a request whose envelope has a `verb`.
 pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {
     let (name, parameters) = name_and_parameters(&envelope).ok_or_else(|| malformed(&envelope))?;
-    match Verb::parse(&name, customs) {
-        Some(verb) => Ok(decode_parameters(verb, envelope, parameters)),
-        None => Err(refuse(&envelope, Failure::UnknownCommand)),
-    }
+    Ok(decode_parameters(Verb::parse(&name, customs), envelope, parameters))
 }
 
 /// Parses a request for `verb`. `STAT` ignores its parameters.
-pub(super) fn decode_parameters(verb: Verb, envelope: Envelope<'_>, parameters: &str) -> Request {
-    let credentials = || credentials(parameters).ok_or(Failure::MalformedRequest);
+///
+/// An unknown verb is a request as well: where the listener demands an access token, only a client that has one learns
+/// that there is no such verb.
+pub(super) fn decode_parameters(verb: Option<Verb>, envelope: Envelope<'_>, parameters: &str) -> Request {
+    let fields = JsonFields::read(JsonPath::Root, parameters, FieldNames::new(&PARAMETERS)).ok();
+    let fields = fields.as_ref().ok_or(Failure::MalformedRequest);
+    let credentials =
+        || fields.clone().and_then(|fields| credentials(fields).ok_or(Failure::MalformedRequest));
     let (name, command) = match verb {
-        Verb::Stat => (CommandName::VerbStat, Ok(Command::VerbStat)),
-        Verb::Create => (CommandName::VerbCreate, credentials().map(|_| Command::VerbCreate)),
-        Verb::Destroy => (CommandName::VerbDestroy, credentials().map(Command::VerbDestroy)),
-        Verb::Custom(id) => {
+        None => (CommandName::UnknownVerb, Err(Failure::UnknownCommand)),
+        Some(Verb::Stat) => (CommandName::VerbStat, Ok(Command::VerbStat)),
+        Some(Verb::Create) => (CommandName::VerbCreate, credentials().map(|_| Command::VerbCreate)),
+        Some(Verb::Destroy) => (CommandName::VerbDestroy, credentials().map(Command::VerbDestroy)),
+        Some(Verb::Custom(id)) => {
             let parameters = LongText::new(parameters.as_bytes());
             (CommandName::Custom(id), Ok(Command::Custom { id, parameters }))
         }
     };
-    Request { id: envelope.id, ..Request::new(Dialect::Verb, name, command) }
+    let access_token =
+        fields.clone().and_then(|fields| access_token(fields).ok_or(Failure::MalformedRequest));
+    Request { id: envelope.id, access_token, ..Request::new(Dialect::Verb, name, command) }
 }
 
-/// The credentials among `parameters`: both or none. `None` if they are malformed.
-fn credentials(parameters: &str) -> Option<Option<ContainerCredentials>> {
-    let fields = JsonFields::read(JsonPath::Root, parameters, FieldNames::new(&CREDENTIALS)).ok()?;
-    let id = fields.unique_value("container_uuid").ok()?;
-    let token = fields.unique_value("client_token").ok()?;
+/// The credentials among the parameters: both or none. `None` if they are malformed.
+fn credentials(parameters: &JsonFields<'_>) -> Option<Option<ContainerCredentials>> {
+    let id = parameters.unique_value("container_uuid").ok()?;
+    let token = parameters.unique_value("client_token").ok()?;
     if id.is_none() && token.is_none() {
         return Some(None);
     }
     let id = ContainerId::parse(&string(id?).ok()??)?;
-    let token = secret(token?).ok()??;
+    let token = token_of(limits::CONTAINER_TOKEN_CHARS, token?)?;
+    Some(Some(ContainerCredentials { id, token }))
+}
+
+/// The access token among the parameters, if there is one. `None` if it is malformed.
+fn access_token(parameters: &JsonFields<'_>) -> Option<Option<Secret>> {
+    match parameters.unique_value("access_token").ok()? {
+        Some(token) => token_of(limits::ACCESS_TOKEN_CHARS, token).map(Some),
+        None => Some(None),
+    }
+}
+
+/// The token of `length` characters that `value` is.
+fn token_of(length: usize, value: &str) -> Option<Secret> {
+    let token = secret(value).ok()??;
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    let is_token = token.length() == limits::CONTAINER_TOKEN_CHARS && token.expose().bytes().all(is_digit);
-    is_token.then_some(Some(ContainerCredentials { id, token }))
+    (token.length() == length && token.expose().bytes().all(is_digit)).then_some(token)
 }
 
 /// The refusal of a message without the shape of a request.
 pub(super) fn malformed(envelope: &Envelope<'_>) -> Refusal {
-    refuse(envelope, Failure::MalformedRequest)
-}
-
-fn refuse(envelope: &Envelope<'_>, failure: Failure) -> Refusal {
-    Refusal { dialect: Dialect::Verb, ..envelope.refuse(failure) }
+    Refusal { dialect: Dialect::Verb, ..envelope.refuse(Failure::MalformedRequest) }
 }
 
 /// The verb and its parameters, if the request has the shape of this dialect.
@@ -148,7 +162,8 @@ fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
         Failure::UnknownCommand => (verbs::BAD_REQUEST, "Unknown verb"),
         Failure::MalformedRequest => (verbs::BAD_REQUEST, "Malformed request"),
         Failure::AuthenticationRequired => (verbs::BAD_AUTHENTICATION, "Authentication required"),
-        Failure::InvalidToken | Failure::TokenOfAnotherVm => {
+        Failure::AccessTokenRequired => (verbs::BAD_REQUEST, "Access token is required"),
+        Failure::InvalidAccessToken | Failure::InvalidToken | Failure::TokenOfAnotherVm => {
             (verbs::BAD_AUTHENTICATION, "Invalid access token")
         }
         Failure::InvalidCredentials => return (verbs::BAD_AUTHENTICATION, None),
@@ -169,8 +184,8 @@ fn message(failure: &Failure) -> (&'static str, Option<Cow<'static, str>>) {
 /// The fields of a request.
 const KEYS: [&str; 2] = ["verb", "parameters"];
 
-/// The parameters that prove who has created a container.
-const CREDENTIALS: [&str; 2] = ["container_uuid", "client_token"];
+/// The known parameters: the first two prove who has created a container.
+const PARAMETERS: [&str; 3] = ["container_uuid", "client_token", "access_token"];
 
 #[cfg(test)]
 mod tests {
@@ -212,7 +227,8 @@ mod tests {
         for (text, wanted) in cases {
             let found = match dialect::decode_json(text.as_bytes(), &CustomCommands::default()) {
                 Ok(request) => {
-                    assert_eq!((request.dialect, request.name), (Dialect::Verb, CommandName::VerbStat));
+                    let name = if wanted.is_ok() { CommandName::VerbStat } else { CommandName::UnknownVerb };
+                    assert_eq!((request.dialect, request.name), (Dialect::Verb, name));
                     request.command.map(|command| assert_eq!(command, Command::VerbStat))
                 }
                 Err(refusal) => {
@@ -276,6 +292,60 @@ mod tests {
     }
 
     #[test]
+    fn an_access_token_has_one_form_with_every_verb() {
+        let token = "a-Z_9012".repeat(16)[..124].to_owned();
+        let quoted = format!("\"{token}\"");
+        let given = |value: &str| format!(r#"{{"access_token": {value}}}"#);
+        let malformed = [
+            given("null"),
+            given("true"),
+            given("5"),
+            given("[]"),
+            given(&format!("[{quoted}]")),
+            given(r#""""#),
+            given(&format!("\"{}\"", &token[1..])),
+            given(&format!("\"{token}a\"")),
+            given(&format!("\"{}+\"", &token[1..])),
+            given(&format!("\"{}=\"", &token[1..])),
+            given(&format!("\"{} \"", &token[1..])),
+            given(&format!("\"{}é\"", &token[2..])),
+            given(&format!("\"{}\\u0000\"", &token[1..])),
+            format!(r#"{{"access_token": {quoted}, "access_token": {quoted}}}"#),
+        ];
+        let well_formed = [
+            ("{}".to_owned(), None),
+            (r#"{"Access_token": 5}"#.to_owned(), None),
+            (given(&quoted), Some(Secret::new(&token))),
+            (given(&quoted.replacen('a', "\\u0061", 1)), Some(Secret::new(&token))),
+            (format!(r#"{{"x": {quoted}, "\u0061ccess_token": {quoted}}}"#), Some(Secret::new(&token))),
+        ];
+        let mut customs = CustomCommands::default();
+        customs.add(crate::model::CustomKind::Verb, "ECHO", crate::model::Access::Public).expect("a verb");
+        let decode = |verb: &str, parameters: &str| {
+            let text = format!(r#"{{"verb": "{verb}", "parameters": {parameters}}}"#);
+            dialect::decode_json(text.as_bytes(), &customs).expect("it has the shape of a verb")
+        };
+        for verb in ["STAT", "CREATE", "DESTROY", "ECHO", "REBOOT"] {
+            for parameters in &malformed {
+                let request = decode(verb, parameters);
+                assert_eq!(request.access_token, Err(Failure::MalformedRequest), "{verb} {parameters}");
+                assert_eq!(request.command.is_ok(), verb != "REBOOT", "it is ignored where none is demanded");
+            }
+            for (parameters, token) in &well_formed {
+                let request = decode(verb, parameters);
+                assert_eq!(request.access_token.as_ref(), Ok(token), "{verb} {parameters}");
+                let is_inline = token.is_none() && matches!(verb, "STAT" | "REBOOT");
+                assert_eq!(request.is_inline(), is_inline, "{verb} {parameters}");
+            }
+            let shown = format!("{:?}", decode(verb, &given(&quoted)));
+            assert!(!shown.contains(&token), "{shown}");
+        }
+        let path =
+            |verb| dialect::decode_message(given(&quoted).as_bytes(), Some(VerbPath::Of(verb)), &customs);
+        assert_eq!(path(Verb::Stat).expect("parameters").access_token, Ok(Some(Secret::new(&token))));
+    }
+
+    #[test]
     fn a_new_container_has_six_fields() {
         let container = NewContainer {
             credentials: ContainerCredentials {
@@ -318,6 +388,8 @@ mod tests {
         );
         let failures = [
             (Failure::UnknownCommand, "Bad request (Unknown verb)"),
+            (Failure::AccessTokenRequired, "Bad request (Access token is required)"),
+            (Failure::InvalidAccessToken, "Bad authentication (Invalid access token)"),
             (Failure::MalformedRequest, "Bad request (Malformed request)"),
             (Failure::AuthenticationRequired, "Bad authentication (Authentication required)"),
             (Failure::InvalidToken, "Bad authentication (Invalid access token)"),

@@ -8,29 +8,11 @@ use crate::app::login_limiter::LoginLimits;
 use crate::app::token::SystemRandom;
 use crate::app::{App, Settings};
 use crate::clock::UnixSeconds;
+use crate::dispatch::tests::Waiting;
 use crate::embed::{Embedding, HypervisorHandle, RunningContainer, TestHypervisor};
 use crate::ids::ServerId;
 use crate::store::{StoreError, Written};
-use crate::worker::{Completion, Job, QueueFull, RunId};
-
-/// Jobs that wait for the test.
-#[derive(Default)]
-struct Waiting(Vec<Job>);
-
-impl Jobs for Waiting {
-    fn try_submit(&mut self, job: Job) -> Result<(), QueueFull> {
-        self.0.push(job);
-        Ok(())
-    }
-
-    fn drain(&mut self, _: &mut std::collections::VecDeque<Completion>) {}
-
-    fn replace_worker(&mut self, _: crate::work::Lane, _: RunId) {}
-
-    fn statistics(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
-    }
-}
+use crate::worker::{Completion, Job, RunId};
 
 /// A dispatcher with one container that has survived a restart.
 struct Bed {

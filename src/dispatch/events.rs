@@ -81,14 +81,19 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Reports what a session refused: messages that are no request.
     pub(super) fn report_refusals(&mut self, conn: ConnId, failures: Vec<Failure>) {
-        for failure in failures {
-            match failure {
-                // A good request, for which there is no room.
-                Failure::Busy | Failure::RequestMemoryFull => {}
-                Failure::UnknownCommand | Failure::UnknownTextCommand => {
-                    self.emit(EventKind::UnknownVerb, conn, || EventDetail::None);
-                }
-                failure => self.emit_malformed(conn, &failure),
+        failures.iter().for_each(|failure| self.emit_refused(conn, failure));
+    }
+
+    /// Adds the event of a message that is refused with `failure`.
+    pub(super) fn emit_refused(&mut self, conn: ConnId, failure: &Failure) {
+        match failure {
+            // A good request, for which there is no room.
+            Failure::Busy | Failure::RequestMemoryFull => {}
+            Failure::UnknownCommand | Failure::UnknownTextCommand => {
+                self.emit(EventKind::UnknownVerb, conn, || EventDetail::None);
+            }
+            failure => {
+                self.emit(EventKind::MalformedRequest, conn, || EventDetail::Text(failure.message().into()));
             }
         }
     }
@@ -103,10 +108,6 @@ impl<J: Jobs> Dispatcher<J> {
         if !pending.last_mut().is_some_and(|last| last.add_request(&client, command)) {
             pending.push(QueuedEvent::of_request(client, command));
         }
-    }
-
-    pub(super) fn emit_malformed(&mut self, conn: ConnId, failure: &Failure) {
-        self.emit(EventKind::MalformedRequest, conn, || EventDetail::Text(failure.message().into()));
     }
 
     /// Adds an event of `conn`, if it is open and the event has a callback.

@@ -199,7 +199,7 @@ impl<J: Jobs> Dispatcher<J> {
         self.counters.count_request(command);
         match &request.command {
             Ok(_) => self.emit_request(client.conn, command),
-            Err(failure) => self.emit_malformed(client.conn, failure),
+            Err(failure) => self.emit_refused(client.conn, failure),
         }
         #[cfg(feature = "internals")]
         self.trace(trace::TraceEvent::Begun(client.conn));
@@ -425,3 +425,6 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ impl HandlerRequest {
         &self.name
     }
 
-    /// The parameters of a verb, or the data of a command without its token.
+    /// The parameters of a verb without its access token, or the data of a command without its token.
     pub fn parameters(&self) -> &Map<String, Value> {
         &self.parameters
     }
@@ -115,10 +115,11 @@ impl HandlerCall {
                 return None;
             }
         };
-        if self.kind == CustomKind::Command {
-            // The server has checked it; it is not for handlers.
-            parameters.remove("token");
-        }
+        // The server has checked it; it is not for handlers.
+        parameters.remove(match self.kind {
+            CustomKind::Command => "token",
+            CustomKind::Verb => "access_token",
+        });
         let request = HandlerRequest { name: self.name, parameters, client: self.client };
         responder.run(|responder| self.handler.handle(request, responder))
     }

@@ -133,6 +133,7 @@ commands! {
     VerbStat "verb_stat" Verb OpenOrAnyVm(Verb), Inline, Proof;
     VerbCreate "verb_create" Verb OpenOrAnyVm(Verb), Plain, Proof;
     VerbDestroy "verb_destroy" Verb OpenOrAnyVm(Verb), Plain, Proof;
+    UnknownVerb "unknown_verb" Verb Operator, Inline, Proof;
     Convert "convert" Conversion OpenOrAnyVm(Convert), Plain, Proof;
     Health "health" Command Public, Plain, Proof;
     Put "put" Command Open(Metrics), Plain, Proof;

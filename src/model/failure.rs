@@ -56,6 +56,10 @@ failures! {
     InvalidCredentials, "failed_invalid_credentials", "Invalid credentials";
     /// The token is unknown or has expired.
     InvalidToken, "failed_invalid_token", "Invalid access token. Try refreshing with the 'authenticate' command";
+    /// A verb without the access token that the listener demands.
+    AccessTokenRequired, "failed_access_token_required", "Access token is required";
+    /// The access token is unknown or disabled. The reply never distinguishes them.
+    InvalidAccessToken, "failed_invalid_access_token", "Invalid access token";
     /// The token belongs to another VM than the one authenticated on the connection.
     TokenOfAnotherVm, "failed_token_of_another_vm", "Token belongs to another VM";
     /// The name is taken.

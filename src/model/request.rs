@@ -33,6 +33,9 @@ pub struct Request {
     pub id: Option<RequestId>,
     /// The token (absent where the command ignores tokens), or an error if it is not a string.
     pub token: Result<Option<Secret>, BadField>,
+    /// The access token among the parameters of a verb, or an error if it is malformed. Ignored where the listener
+    /// demands none.
+    pub access_token: Result<Option<Secret>, Failure>,
     /// The command to run.
     pub name: CommandName,
     /// The command with its data, or the error in the data.
@@ -60,8 +63,16 @@ impl From<Failure> for Refusal {
 impl Request {
     /// A request without id and token.
     pub fn new(dialect: Dialect, name: CommandName, command: Result<Command, Failure>) -> Request {
-        let (scope, token) = (Scope::Connection, Ok(None));
-        Request { dialect, scope, is_forwarded: false, id: None, token, name, command }
+        Request {
+            dialect,
+            scope: Scope::Connection,
+            is_forwarded: false,
+            id: None,
+            token: Ok(None),
+            access_token: Ok(None),
+            name,
+            command,
+        }
     }
 
     /// Whether the answer may come in pages: not if the request is invalid.
@@ -74,10 +85,10 @@ impl Request {
         self.name.is_barrier() || !matches!(self.token, Ok(None))
     }
 
-    /// Whether the reactor answers it directly. Such requests are accepted even when queues are full, so that an
+    /// Whether the reactor answers it directly: no token has to be looked up. Such requests are accepted even when queues are full, so that an
     /// overloaded server can be inspected.
     pub fn is_inline(&self) -> bool {
-        self.name.is_inline() && matches!(self.token, Ok(None))
+        self.name.is_inline() && matches!(self.token, Ok(None)) && !matches!(self.access_token, Ok(Some(_)))
     }
 
     /// Number of replies: one per line for metrics text, otherwise one.
@@ -90,12 +101,10 @@ impl Request {
 
     /// Approximate heap size in bytes.
     pub fn held_bytes(&self) -> usize {
-        let token = match &self.token {
-            Ok(Some(token)) => token.length(),
-            _ => 0,
-        };
+        let token = self.token.as_ref().ok().and_then(Option::as_ref).map_or(0, Secret::length);
+        let access_token = self.access_token.as_ref().ok().and_then(Option::as_ref).map_or(0, Secret::length);
         let id = self.id.as_ref().map_or(0, |id| id.0.len());
-        token + id + self.command.as_ref().map_or(0, Command::held_bytes)
+        token + access_token + id + self.command.as_ref().map_or(0, Command::held_bytes)
     }
 
     /// Whether it ends the previous login, even if it fails.

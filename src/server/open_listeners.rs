@@ -43,7 +43,13 @@ mod tests {
     }
 
     fn policy(is_local: bool, open_registration: bool, anonymous_access: AnonymousAccess) -> ListenerPolicy {
-        ListenerPolicy { open_registration, anonymous_access, has_operators: false, is_local }
+        ListenerPolicy {
+            open_registration,
+            anonymous_access,
+            has_operators: false,
+            is_local,
+            demands_access_token: false,
+        }
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub(super) fn reactor_settings(
                     anonymous_access,
                     has_operators: index == own_socket,
                     is_local,
+                    demands_access_token: is_sealed && config.sealed_tokens,
                 },
                 has_reserved_slots: index == own_socket,
             }
@@ -111,4 +112,23 @@ pub(super) fn pool_settings(config: &Config, writers: usize, handler_threads: us
         LaneSettings { queue, threads }
     });
     PoolSettings { lanes, cost: config.argon2 }
+}
+
+#[cfg(all(test, feature = "sealed"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_listeners_demand_access_tokens_where_that_is_set() {
+        let listen: Vec<ListenerSpec> = ["tcp://127.0.0.1:0", "sealed://127.0.0.1:0", "unix:/run/own.sock"]
+            .map(|text| text.parse().expect(text))
+            .into();
+        for sealed_tokens in [false, true] {
+            let config = Config { sealed_tokens, ..Config::default() };
+            let settings = reactor_settings(&config, &listen, &Arc::default(), None);
+            let demands: Vec<bool> =
+                settings.listeners.iter().map(|listener| listener.policy.demands_access_token).collect();
+            assert_eq!(demands, [false, sealed_tokens, false, false]);
+        }
+    }
 }

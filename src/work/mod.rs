@@ -85,6 +85,9 @@ pub enum Read {
         current: Option<Login>,
         now: UnixSeconds,
     },
+    FindAccessToken {
+        token: TokenHash,
+    },
     FindCredentials {
         name: VmName,
     },
@@ -121,6 +124,8 @@ pub enum WorkResult {
         owner: Option<Login>,
         current_holds: bool,
     },
+    /// Whether the access token is valid.
+    AccessToken(bool),
     Credentials(Option<Credentials>),
     Hashed(String),
     Verified(PasswordCheck),
@@ -259,6 +264,8 @@ macro_rules! accessors {
 accessors! {
     /// The token's owner, and whether the current login is still valid.
     token -> (Option<Login>, bool): WorkResult::Token { owner, current_holds } => (owner, current_holds);
+    /// Whether the access token is valid.
+    access_token -> bool: WorkResult::AccessToken(is_valid) => is_valid;
     pinged -> (): WorkResult::Pinged => ();
     credentials -> Option<Credentials>: WorkResult::Credentials(credentials) => credentials;
     hashed -> String: WorkResult::Hashed(hash) => hash;

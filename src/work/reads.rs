@@ -56,6 +56,9 @@ pub(super) fn read_all(
             // After one lock timeout the other reads fail at once, so that finished results are not held up.
             _ if is_locked => Err(StoreError::Busy),
             Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
+            Read::FindAccessToken { token } => {
+                store.registry().is_access_token(token).map(WorkResult::AccessToken)
+            }
             Read::ListPage { requester, page } => list(store, requester, page, &mut cache),
             Read::ManagedVms { server } => store
                 .registry()

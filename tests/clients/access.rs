@@ -133,6 +133,10 @@ fn an_unknown_token_is_rejected_by_every_command() {
         assert_eq!(assert_error(&answer, 200), "Unknown command");
         requests.push(request);
     }
+    let unknown_verb = json!({"verb": "REBOOT", "parameters": {}});
+    let (status, reply) = fetch(["-H", &header, "-d", &unknown_verb.to_string(), &url]).json();
+    assert_eq!((status, &reply["message"]), (200, &json!("Bad request (Unknown verb)")));
+    requests.push(unknown_verb);
     let socket = daemon.own_socket();
     for request in &requests {
         let socket = socket.to_str().expect("a plain path");

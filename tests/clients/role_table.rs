@@ -84,6 +84,12 @@ pub(crate) fn rows() -> Vec<Row> {
         row(CommandName::VerbStat, json!({"verb": "STAT", "parameters": {}}), all, vms_closed),
         row(CommandName::VerbCreate, create, [no_hypervisor; 3], [Login, no_hypervisor]),
         row(CommandName::VerbDestroy, destroy, [no_container; 3], [Login, no_container]),
+        row(
+            CommandName::UnknownVerb,
+            json!({"verb": "REBOOT", "parameters": {}}),
+            [No("Bad request (Unknown verb)"); 3],
+            [No("Bad request (Unknown verb)"); 2],
+        ),
         // By `GET /healthz` only; in no dialect.
         row(CommandName::Health, command("health", json!({})), [Unknown; 3], [Unknown; 2]),
         row(CommandName::AddVm, json!({"action": "add_vm", "ram": 512, "disks": [5]}), all, [Login, Closed]),

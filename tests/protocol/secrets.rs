@@ -103,6 +103,26 @@ fn no_password_is_in_a_reply_or_in_the_log() {
 }
 
 #[test]
+fn no_access_token_is_in_a_reply_or_in_the_log() {
+    let mut daemon = Daemon::builder().args(["--log", "trace"]).start();
+    let mut client = daemon.client();
+    let secret = SECRET.repeat(6)[..124].to_owned();
+    let mut replies = String::new();
+    for verb in ["STAT", "CREATE", "DESTROY", "REBOOT", "stat"] {
+        for token in [json!(secret), json!([secret]), json!(format!("{secret}.")), json!({&secret: secret})] {
+            let parameters = json!({"access_token": token, "client_token": secret});
+            let reply = client.call(json!({"verb": verb, "parameters": parameters}));
+            assert!(reply["message"].is_string(), "{reply}");
+            replies.push_str(&reply.to_string());
+        }
+    }
+    daemon.stop();
+    assert!(!replies.contains(SECRET), "{replies}");
+    assert!(!daemon.log().contains(SECRET), "{}", daemon.log());
+    assert!(daemon.log().contains("stopped"), "this is the whole log");
+}
+
+#[test]
 fn no_file_holds_a_password_in_clear() {
     let mut daemon = Daemon::builder().args(["--log", "trace"]).start();
     let mut client = daemon.client();

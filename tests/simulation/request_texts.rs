@@ -6,8 +6,7 @@ use super::random::Random;
 use vmherd::internals::ids::{DiskId, VmId};
 use vmherd::internals::limits;
 use vmherd::internals::model::{
-    Command, CommandName, Dialect, DiskChange, List, Request, RequestId, Scope, Secret, VmChange, VmName,
-    VmShape,
+    Command, CommandName, Dialect, DiskChange, List, Request, RequestId, Secret, VmChange, VmName, VmShape,
 };
 
 /// A request of any dialect, and one of its texts.
@@ -221,14 +220,6 @@ fn finish(
     });
     fields.extend(id.clone().map(|id| ("request_id", id)));
     let id = id.map(|id| RequestId(id.into()));
-    let request = Request {
-        dialect,
-        scope: Scope::Connection,
-        is_forwarded: false,
-        id,
-        token: Ok(token),
-        name,
-        command: Ok(command),
-    };
+    let request = Request { id, token: Ok(token), ..Request::new(dialect, name, Ok(command)) };
     (request, object(fields, random))
 }

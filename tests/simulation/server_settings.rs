@@ -41,6 +41,7 @@ pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> S
             },
             has_operators: true,
             is_local: true,
+            demands_access_token: false,
         },
         has_reserved_slots: false,
     };

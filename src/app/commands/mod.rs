@@ -1,5 +1,6 @@
 //! The commands, one file per family: how each begins, and how it continues with a worker's result.
 
+pub(super) mod access_token;
 pub(super) mod containers;
 pub(super) mod convert;
 pub(super) mod custom;
@@ -56,6 +57,7 @@ pub enum Next<S = Stage> {
 #[allow(missing_docs)]
 pub enum Stage {
     Token(TokenStage),
+    AccessToken(access_token::AccessTokenStage),
     Vms(vms::Stage),
     Login(login::Stage),
     Lists(lists::Stage),
@@ -167,6 +169,7 @@ impl Stage {
     pub fn info(&self) -> &dyn StageInfo {
         match self {
             Stage::Token(stage) => stage,
+            Stage::AccessToken(stage) => stage,
             Stage::Vms(stage) => stage,
             Stage::Login(stage) => stage,
             Stage::Lists(stage) => stage,
@@ -278,6 +281,9 @@ impl App {
             Stage::Token(stage) => {
                 let (owner, current_holds) = result.token()?;
                 self.resume_with_token(conn, stage, owner, current_holds, now)
+            }
+            Stage::AccessToken(stage) => {
+                self.resume_with_access_token(conn, stage, result.access_token()?, now)
             }
             Stage::Vms(stage) => stage.resume(at, result)?.map(Stage::Vms),
             Stage::Login(stage) => stage.resume(at, result)?.map(Stage::Login),

@@ -136,6 +136,11 @@ static SECTIONS: &[Section] = &[
                  server then notice another one after each start.",
             ),
             (
+                "sealed-tokens",
+                "Demands an access token for each verb on `sealed://` listeners, as `access_token` among its parameters. \
+                 `vmherd token` adds and removes access tokens. Other listeners demand none.",
+            ),
+            (
                 "http-host",
                 "A host name that `Host` may contain, besides IP addresses and `localhost`. Other requests get 403: \
                  the rule keeps web pages from reaching the daemon through a name of their own (DNS rebinding).",

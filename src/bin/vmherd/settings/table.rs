@@ -35,6 +35,9 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting("sealed-onetime-keys", "", "new keys for sealed:// at each start")
         .switch(|partial| &mut partial.config.sealed_onetime_keys)
         .needing_restart(),
+    #[cfg(feature = "sealed")]
+    setting("sealed-tokens", "", "clients of sealed:// need access tokens")
+        .switch(|partial| &mut partial.config.sealed_tokens),
     setting("store", "STORE", STORE_HELP)
         .text(STORE_ALLOWED, |partial, text| {
             partial.store = Some(text.parse().map_err(message)?);

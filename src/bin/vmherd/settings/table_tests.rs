@@ -95,7 +95,7 @@ fn every_setting_works_as_flag_and_as_variable() {
         assert_eq!(look(&run(&[&joined])), *expected, "{joined}");
         assert_eq!(look(&run_in(&[], &[(&variable, variable_value)])), *expected, "{variable}");
     }
-    let switches = ["allow-plaintext", "sealed-onetime-keys", "check-config"];
+    let switches = ["allow-plaintext", "sealed-onetime-keys", "sealed-tokens", "check-config"];
     let questions = ["help", "version", "show-config"];
     // Those of VMs have tests of their own.
     let others = ["config", "store-file", "log", "log-format", "vms-running-max", "vms-survive"];
@@ -150,6 +150,8 @@ fn switches_accept_all_spellings() {
         value_error(&["--listen", public], &[("VMHERD_ALLOW_PLAINTEXT", no)]);
     }
     run(&["--listen", public, "--allow-plaintext"]);
+    #[cfg(feature = "sealed")]
+    assert!(run(&["--sealed-tokens"]).sealed_tokens && !run(&[]).sealed_tokens);
     value_error(&["--listen", public, "--allow-plaintext=no"], &[("VMHERD_ALLOW_PLAINTEXT", "1")]);
     let wrong = value_error(&[], &[("VMHERD_ALLOW_PLAINTEXT", "on")]);
     assert_eq!(wrong, "VMHERD_ALLOW_PLAINTEXT: \"on\" must be 1, true, yes, 0, false or no");
