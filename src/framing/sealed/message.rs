@@ -96,5 +96,6 @@ pub(super) fn seal(request: &OpenRequest, mut text: Vec<u8>) -> (Vec<u8>, Vec<u8
 }
 
 fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+    // `from_slice` would not look into strings.
+    std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }

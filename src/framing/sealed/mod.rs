@@ -144,6 +144,16 @@ impl Sealed {
         sys::wipe(&mut text);
     }
 
+    /// Whether nothing more is read or written.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Ends without another byte: the client sends no more.
+    pub fn end(&mut self) {
+        self.state = State::Ended;
+    }
+
     /// The number of the step that the client has to take; `None` while the server has to.
     pub fn awaited(&self) -> Option<u32> {
         match self.state {

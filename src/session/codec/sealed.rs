@@ -16,7 +16,12 @@ impl FramingCodec for Sealed {
             return Decoded::End(Ending::Close, None);
         };
         match self.next(input, output, listener.rules()) {
-            SealedEvent::NeedMore if context.has_ended => Decoded::End(Ending::Close, None),
+            // The server has refused the client's keys.
+            SealedEvent::NeedMore if self.has_ended() => Decoded::End(Ending::Linger, None),
+            SealedEvent::NeedMore if context.has_ended => {
+                self.end();
+                Decoded::End(Ending::Close, None)
+            }
             SealedEvent::NeedMore => Decoded::NeedInput,
             SealedEvent::Step => Decoded::HandledInline,
             SealedEvent::Exchange(client_key, block) => {
