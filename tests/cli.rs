@@ -166,6 +166,35 @@ fn arguments_that_are_not_utf8_are_a_usage_error() {
     }
 }
 
+#[cfg(feature = "sealed")]
+#[test]
+fn a_key_pair_is_made_shown_and_replaced() {
+    let dir = StateDir::new();
+    let file = dir.0.join("sealed_key.pem").display().to_string();
+    dir.run(&["keys", "show"])
+        .fails(1, &format!("there is no {file}: vmherd keys new, or the daemon, makes it"));
+    let mut fingerprints = Vec::new();
+    for bits in ["2048", "3072", "4096"] {
+        let made = dir.run(&["keys", "new", "--bits", bits]);
+        let lines: Vec<_> = made.output.lines().collect();
+        let note = "A daemon that runs already uses it from its next start.";
+        assert_eq!(lines[1..], [&format!("{bits} bits, {file}"), note], "{made:?}");
+        let shown = dir.run(&["keys", "show"]);
+        assert!(shown.output.starts_with(&lines[..2].join("\n")), "{shown:?}");
+        assert!(shown.output.contains("\n-----BEGIN PUBLIC KEY-----\n"), "{shown:?}");
+        assert!(!shown.output.contains("PRIVATE"), "{shown:?}");
+        fingerprints.push(lines[0].to_owned());
+    }
+    fingerprints.dedup();
+    assert_eq!(fingerprints.len(), 3, "{fingerprints:?}");
+    fs::write(&file, "no key").unwrap();
+    dir.run(&["keys", "show"]).fails(1, &format!("{file} can't be used: "));
+    dir.run(&["keys"]).fails(2, "show or new");
+    dir.run(&["keys", "new", "--bits", "1024"]).fails(2, "--bits must be 2048, 3072, 4096 or 8192");
+    dir.run(&["keys", "show", "--bits", "4096"]).fails(2, "--bits is for new only");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "no key");
+}
+
 #[test]
 fn an_uncreatable_state_directory_is_a_failure() {
     let dir = StateDir::new();

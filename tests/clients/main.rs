@@ -1,5 +1,5 @@
-//! The daemon with clients of other projects: netcat, telnet, curl, and Python's package `websockets`. The examples of
-//! the four documented protocols are sent verbatim over every framing.
+//! The daemon with clients of other projects: netcat, telnet, curl, and Python with the packages `websockets` and
+//! `cryptography`. The examples of the four documented protocols are sent verbatim over every framing.
 
 #[path = "../common/postgres.rs"]
 mod cluster;
@@ -17,11 +17,14 @@ mod health;
 mod http;
 mod metrics;
 mod program_client;
+#[path = "../common/programs.rs"]
 mod programs;
 #[cfg(feature = "websocket")]
 mod recipes;
 mod role_table;
 mod roles;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod verbs;
 #[cfg(feature = "websocket")]
 #[path = "../common/web.rs"]

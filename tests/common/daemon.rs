@@ -33,6 +33,7 @@ pub struct Daemon {
 struct Running {
     child: Child,
     log_reader: thread::JoinHandle<()>,
+    /// With those of sealed listeners.
     tcp: Vec<SocketAddr>,
 }
 
@@ -162,7 +163,7 @@ impl Daemon {
         self.addresses()[0]
     }
 
-    /// The addresses of its tcp listeners, in order.
+    /// The addresses of its tcp and sealed listeners, in order.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.running().tcp
     }
@@ -304,7 +305,7 @@ impl Daemon {
         let begin = self.log.lock().expect("the log").len();
         let log_reader = read_log(child.stderr.take().expect("piped"), Arc::clone(&self.log));
         let running = self.running.insert(Running { child, log_reader, tcp: Vec::new() });
-        let is_tcp = |listen: &&String| listen.starts_with("tcp://");
+        let is_tcp = |listen: &&String| !listen.starts_with("unix:");
         let tcp_count = self.builder.listens.iter().filter(is_tcp).count();
         wait_until("the daemon listens", DEADLINE, || {
             running.tcp = tcp_addresses(&self.log.lock().expect("the log")[begin..]);
@@ -349,7 +350,9 @@ fn read_log(stderr: ChildStderr, log: Log) -> thread::JoinHandle<()> {
 /// The addresses in the log, in order. An incomplete line does not count.
 fn tcp_addresses(log: &str) -> Vec<SocketAddr> {
     let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let rests = lines.filter_map(|line| line.split_once("listening on tcp://").map(|(_, rest)| rest));
+    let texts = lines.filter_map(|line| line.split_once("listening on ").map(|(_, text)| text));
+    let strip = |text| str::strip_prefix(text, "tcp://").or_else(|| text.strip_prefix("sealed://"));
+    let rests = texts.filter_map(strip);
     let is_end = |character: char| character.is_whitespace() || "?\",".contains(character);
     rests.map(|rest| rest.split(is_end).next().unwrap_or("").parse().expect("an address")).collect()
 }

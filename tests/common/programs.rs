@@ -1,5 +1,8 @@
-//! The client programs as processes: netcat, telnet, curl, and Python with the package `websockets`. Each has a
+//! The client programs as processes: netcat, telnet, curl, and Python with the packages of the tests. Each has a
 //! deadline.
+
+// Each test binary takes what it needs of this.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -123,18 +126,27 @@ pub(crate) fn curl() -> Command {
     command
 }
 
-/// The script `name` of this folder in the environment that has `websockets`.
+/// The script `name` of `tests/clients/`, in the environment that has the packages.
 pub(crate) fn python(name: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = root.join("target/python/bin/python");
     assert!(
         root.join("target/python/made").exists() && interpreter.exists(),
-        "this test needs Python with the package websockets: tests/prerequisites makes an environment"
+        "this test needs Python with packages of PyPI: tests/prerequisites makes an environment"
     );
     let mut command = clean(interpreter);
     let script: PathBuf = [root, Path::new("tests/clients"), Path::new(name)].iter().collect();
     command.arg("-B").arg(script);
     command
+}
+
+/// The answers to `requests`, each on a connection of its own to a sealed listener, from a client of this generation.
+#[track_caller]
+pub(crate) fn ask_sealed(address: SocketAddr, generation: u32, requests: &[&str]) -> Vec<serde_json::Value> {
+    let mut client = python("sealed.py");
+    client.args(["ask", &address.to_string(), &generation.to_string()]).args(requests);
+    let said = succeed(&mut client);
+    said.stdout.lines().map(|line| serde_json::from_str(line).expect("an answer is JSON")).collect()
 }
 
 /// The one answer that curl shows when it is given `arguments`.
