@@ -94,6 +94,7 @@ soak: ## the long tests: ROUNDS rounds of kill -9, all failures of a database, v
 	VMHERD_BAD_DAYS=full $(CARGO) test --test bad_days -- --nocapture
 	VMHERD_FAIRNESS=full $(CARGO) test --release --test fairness lists -- --nocapture
 	VMHERD_ROUNDS=50 $(CARGO) test --test vms its_user_logs_in -- --nocapture
+	$(CARGO) test --release --test sealed_timing -- --ignored --nocapture
 
 debian: build ## run the examples of the pages, and a VM, in fresh systems of Debian 12 and 13 (root; fetches them)
 	tests/debian

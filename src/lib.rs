@@ -266,6 +266,8 @@ pub mod internals {
         };
     }
 
+    #[cfg(feature = "sealed")]
+    expose! { crypto }
     expose! {
         app buffer clock config dialect embed escape framing ids limits log_limiter model reactor registry server session store sys work worker
     }

@@ -1,5 +1,7 @@
 //! Encrypted messages.
 
+use std::hint::black_box;
+
 use serde::de::IgnoredAny;
 
 use super::length;
@@ -37,22 +39,20 @@ pub(super) struct OpenRequest {
 /// Bytes of a length in the third generation.
 pub(super) const SEALED_LENGTH_BYTES: usize = BLOCK_BYTES;
 
-/// Decrypts `body`, of the third generation or of one of the others. `None` if its length, its padding or the JSON in it
-/// is not valid.
+/// Decrypts `body`, which has whole blocks, of the third generation or of one of the others. `None` if the padding or the
+/// JSON in it is not valid.
 ///
-/// Every check is made, whatever the others find, and each on as many bytes: the time does not tell which one fails. A
-/// message of the first generation may look like one of the second with a byte too many, so both are tried.
+/// Every check is made, whatever the others find, and each on as many bytes: the time does not tell which one fails. The
+/// last block of a message of the first generation could be an initialization vector, so both are tried.
 pub(super) fn open(keys: &MessageKeys, body: &[u8], is_third: bool) -> Option<Opened> {
-    let whole = body.len() / BLOCK_BYTES * BLOCK_BYTES;
-    let mut text = body[..whole].to_vec();
+    let mut text = body.to_vec();
     keys.key.decrypt(keys.iv, &mut text);
-    let before_iv = whole.saturating_sub(BLOCK_BYTES);
+    let before_iv = body.len().saturating_sub(BLOCK_BYTES);
     let (later_length, is_padded_later) = without_padding(&text[..before_iv]);
     let (first_length, is_padded_first) = without_padding(&text);
-    let is_later = is_json(&text[..later_length]) & is_padded_later;
-    let is_first = is_json(&text[..first_length]) & is_padded_first & !is_third;
-    let has_whole_blocks = whole == body.len();
-    if !(has_whole_blocks & (is_later | is_first)) {
+    let is_later = both(is_json(&text[..later_length]), is_padded_later);
+    let is_first = both(both(is_json(&text[..first_length]), is_padded_first), !is_third);
+    if !(is_later | is_first) {
         sys::wipe(&mut text);
         return None;
     }
@@ -70,13 +70,29 @@ pub(super) fn open(keys: &MessageKeys, body: &[u8], is_third: bool) -> Option<Op
     Some(Opened { text, generation, iv })
 }
 
-/// Decrypts the length of a message of the third generation. `None` if it is not a number with a valid padding.
-pub(super) fn open_length(keys: &MessageKeys, block: &[u8; SEALED_LENGTH_BYTES]) -> Option<usize> {
+/// Decrypts the length of a message of the third generation. `None` if its padding is not valid, if it is not a number, or
+/// not a length that [`is_possible`]; its time does not tell which.
+pub(super) fn open_length(
+    keys: &MessageKeys,
+    block: &[u8; SEALED_LENGTH_BYTES],
+    bytes_max: usize,
+) -> Option<usize> {
     let mut text = *block;
     keys.key.decrypt(keys.iv, &mut text);
-    let (length, is_padded) = without_padding(&text);
-    let number = length::read(&text[..length.min(length::LENGTH_BYTES)]);
-    number.filter(|_| is_padded & (length <= length::LENGTH_BYTES))
+    let (digits, is_padded) = without_padding(&text);
+    let (mut number, mut is_number) = (0, both(digits > 0, digits <= length::LENGTH_BYTES));
+    for (index, byte) in text[..length::LENGTH_BYTES].iter().enumerate() {
+        let digit = usize::from(byte.wrapping_sub(b'0'));
+        let mask = usize::from(black_box(index < digits)).wrapping_neg();
+        is_number &= (digit & mask) < 10;
+        number = (number * 10 + digit) & mask | number & !mask;
+    }
+    both(both(is_padded, is_number), is_possible(number, bytes_max)).then_some(number)
+}
+
+/// Whether a message may have this length: some whole blocks.
+pub(super) fn is_possible(length: usize, bytes_max: usize) -> bool {
+    (length > 0) & length.is_multiple_of(BLOCK_BYTES) & (length <= bytes_max)
 }
 
 /// Encrypts `text`, the answer to `request`. Returns the message of its length, and the body.
@@ -93,6 +109,11 @@ pub(super) fn seal(request: &OpenRequest, mut text: Vec<u8>) -> (Vec<u8>, Vec<u8
         keys.key.encrypt(*iv, &mut length);
     }
     (length, text)
+}
+
+/// Whether both hold, without a branch that the processor could predict or not.
+fn both(one: bool, other: bool) -> bool {
+    black_box(one) & black_box(other)
 }
 
 fn is_json(text: &[u8]) -> bool {

@@ -86,6 +86,18 @@ pub enum SealedEvent {
     Refused,
 }
 
+/// Whether `body` is a message, of the third generation or of one of the others; to measure how long this takes.
+#[cfg(feature = "internals")]
+pub fn is_valid(keys: &MessageKeys, body: &[u8], is_third: bool) -> bool {
+    message::open(keys, body, is_third).is_some()
+}
+
+/// Whether `block` is the length of a message of the third generation; to measure how long this takes.
+#[cfg(feature = "internals")]
+pub fn is_valid_length(keys: &MessageKeys, block: &[u8; BLOCK_BYTES]) -> bool {
+    message::open_length(keys, block, limits::SEALED_REQUEST_BYTES_MAX).is_some()
+}
+
 /// The acknowledgement of a step, and its refusal.
 const ACCEPTED: u8 = b'1';
 const REFUSED: u8 = b'0';
@@ -207,14 +219,13 @@ fn take_step(
         State::Block(key) => return Some((State::Exchange, SealedEvent::Exchange(key, bytes.into()))),
         State::BlockAcknowledgement(keys) if is_accepted => State::RequestLength(keys),
         State::RequestLength(keys) => {
-            let block = bytes.try_into();
-            let (length, is_third) = match block {
-                Ok(block) => (message::open_length(&keys, block)?, true),
-                Err(_) => (length::read(bytes)?, false),
+            let bytes_max = rules.request_bytes_max;
+            let (length, is_third) = match bytes.try_into() {
+                Ok(block) => (message::open_length(&keys, block, bytes_max)?, true),
+                Err(_) => {
+                    (length::read(bytes).filter(|length| message::is_possible(*length, bytes_max))?, false)
+                }
             };
-            if length == 0 || length % BLOCK_BYTES != 0 || length > rules.request_bytes_max {
-                return None;
-            }
             output.push(&[ACCEPTED]);
             State::Request(keys, length, is_third)
         }
