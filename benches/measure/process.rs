@@ -310,7 +310,7 @@ pub fn own_program(part: &str) -> Command {
 }
 
 /// An unused address of this host.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("it is bound")
 }

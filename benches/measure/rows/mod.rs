@@ -10,6 +10,7 @@ mod metrics;
 mod ping;
 mod points;
 mod postgres;
+mod sealed;
 mod seeded_store;
 mod start;
 mod stored;
@@ -42,6 +43,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "boot", run: guests::boot },
     Row { name: "boot-ping", run: guests::ping_meanwhile },
     Row { name: "guest-memory", run: guests::memory },
+    Row { name: "sealed", run: sealed::stat },
     Row { name: "hashes", run: auth::hashes },
     Row { name: "meanwhile", run: auth::ping_meanwhile },
     Row { name: "failed-logins", run: auth::failed_logins },

@@ -51,6 +51,9 @@ fn milliseconds_to_answer(start: impl FnOnce() -> Option<Server>, request: &str)
 pub fn sizes(_: &Cores) -> Vec<Line> {
     let whole = bytes_of(Path::new(env!("CARGO_BIN_EXE_vmherd")));
     let smallest = built(&["--no-default-features"], "vmherd");
+    let plain = "sqlite,http,websocket";
+    let without_sealed = built(&["--no-default-features", "--features", &format!("{plain},qemu")], "vmherd");
+    let without_either = built(&["--no-default-features", "--features", plain], "vmherd");
     let embedding = built(&["--example", "minimal"], "examples/minimal");
     let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / 1e6);
     let line = |figure: &str, bytes: u64, wanted: u64| Line {
@@ -61,7 +64,9 @@ pub fn sizes(_: &Cores) -> Vec<Line> {
         verdict: Verdict::exact(bytes <= wanted),
     };
     vec![
-        line("stripped program", whole, 4_000_000),
+        line("stripped program", whole, 6_000_000),
+        line("stripped program, without `sealed`", without_sealed, 5_500_000),
+        line("stripped program, without `sealed` and `qemu`", without_either, 5_000_000),
         line("stripped program, without default features", smallest, 1_500_000),
         Line {
             figure: "stripped program that embeds a server: `examples/minimal`".into(),
