@@ -1,5 +1,5 @@
 //! The seeds and findings of fuzzing, as tests: see `fuzz/`, whose files are compiled here too.
-#![cfg(all(feature = "http", feature = "websocket"))]
+#![cfg(all(feature = "http", feature = "websocket", feature = "sealed"))]
 
 use std::fs;
 use std::path::Path;
@@ -19,6 +19,9 @@ mod framings;
 #[path = "../fuzz/src/replies.rs"]
 mod replies;
 #[allow(unreachable_pub)]
+#[path = "../fuzz/src/sealed.rs"]
+mod sealed;
+#[allow(unreachable_pub)]
 #[path = "../fuzz/src/sessions.rs"]
 mod sessions;
 
@@ -26,7 +29,7 @@ mod sessions;
 type Target = fn(&[u8]);
 
 /// Each target, and the folder of its inputs.
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("raw_json", framings::raw_json),
     ("text", framings::text),
     ("http", framings::http),
@@ -36,6 +39,7 @@ const TARGETS: [(&str, Target); 9] = [
     ("verb", dialects::verb),
     ("conversion", dialects::conversion),
     ("session", sessions::session),
+    ("sealed", sealed::sealed),
 ];
 
 #[test]

@@ -9,4 +9,5 @@ pub mod decisions;
 pub mod dialects;
 pub mod framings;
 pub mod replies;
+pub mod sealed;
 pub mod sessions;
