@@ -351,6 +351,7 @@ const PAGES: &[&str] = &[
     "docs/embedding.md",
     "docs/operations.md",
     "docs/protocols.md",
+    "docs/sealed.md",
     "docs/security.md",
     "docs/settings.md",
     "docs/vms.md",

@@ -80,6 +80,7 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/docs/fail2ban/jail.conf",
         "share/doc/vmherd/docs/operations.md",
         "share/doc/vmherd/docs/protocols.md",
+        "share/doc/vmherd/docs/sealed.md",
         "share/doc/vmherd/docs/security.md",
         "share/doc/vmherd/docs/settings.md",
         "share/doc/vmherd/docs/vms.md",
