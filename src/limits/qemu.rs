@@ -31,8 +31,9 @@ pub const VM_PORTS: (u16, u16) = (22_200, 22_299);
 pub const VM_RAM_MIB: u32 = 512;
 /// Smallest memory of a VM in MiB that can be set.
 pub const VM_RAM_MIB_MIN: u32 = 32;
-/// The time between attempts to connect to QEMU's sockets, which it makes some milliseconds after its start.
-pub const QEMU_CONNECT_RETRY: Duration = Duration::from_millis(10);
+/// The time between attempts to connect to QEMU's sockets, which it makes some milliseconds after its start. An attempt
+/// costs microseconds, and the VM boots after it.
+pub const QEMU_CONNECT_RETRY: Duration = Duration::from_millis(1);
 /// The time that QEMU has to make its sockets and to answer each command. It has much to read on a slow disk.
 pub const QEMU_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of one message of QEMU's monitor; the longest that we ask for has some kilobytes.
