@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use message::Generation;
 
 use crate::buffer::Buffer;
-use crate::crypto::{BLOCK_BYTES, Exchanged, MessageKeys, PublicKey};
+use crate::crypto::{Exchanged, MessageKeys, PublicKey};
 use crate::limits;
 use crate::sys;
 use length::LENGTH_BYTES;
@@ -94,7 +94,7 @@ pub fn is_valid(keys: &MessageKeys, body: &[u8], is_third: bool) -> bool {
 
 /// Whether `block` is the length of a message of the third generation; to measure how long this takes.
 #[cfg(feature = "internals")]
-pub fn is_valid_length(keys: &MessageKeys, block: &[u8; BLOCK_BYTES]) -> bool {
+pub fn is_valid_length(keys: &MessageKeys, block: &[u8; SEALED_LENGTH_BYTES]) -> bool {
     message::open_length(keys, block, limits::SEALED_REQUEST_BYTES_MAX).is_some()
 }
 
