@@ -31,6 +31,9 @@ pub const VM_PORTS: (u16, u16) = (22_200, 22_299);
 pub const VM_RAM_MIB: u32 = 512;
 /// Smallest memory of a VM in MiB that can be set.
 pub const VM_RAM_MIB_MIN: u32 = 32;
+/// What is added to the score of a VM's process, of at most 1000, by which the kernel chooses the one to end when memory
+/// runs out: a VM goes before the daemon, which serves all of them.
+pub const VM_OOM_SCORE: u16 = 500;
 /// The time between attempts to connect to QEMU's sockets, which it makes some milliseconds after its start. An attempt
 /// costs microseconds, and the VM boots after it.
 pub const QEMU_CONNECT_RETRY: Duration = Duration::from_millis(1);

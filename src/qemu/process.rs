@@ -13,7 +13,8 @@ use super::image::ImageFormat;
 use super::settings::{Accelerator, QemuSettings};
 use super::vm_files::{VmFiles, VmRecord};
 use crate::ids::ContainerId;
-use crate::sys::child::{self, start_time};
+use crate::limits;
+use crate::sys::child::{self, raise_oom_score, start_time};
 use crate::sys::pidfd::Pidfd;
 
 /// A process whose end the poll reports.
@@ -74,6 +75,9 @@ pub(super) fn spawn(
     command.process_group(0);
     child::prepare(&mut command, files.create_pid_file()?, !settings.survives);
     let mut spawned = command.spawn()?;
+    if let Err(error) = raise_oom_score(spawned.id(), limits::VM_OOM_SCORE) {
+        log::debug!("the score of a VM for a lack of memory can't be raised: {error}");
+    }
     let watched = start_time(spawned.id()).and_then(|started| {
         record.start_time = Some(started);
         files.write_record(record)?;

@@ -28,6 +28,11 @@ pub fn prepare(command: &mut Command, pid_file: File, dies_with_parent: bool) {
     }
 }
 
+/// Has the kernel end the process `pid` before others when memory runs out: `score` is added to its own, of at most 1000.
+pub fn raise_oom_score(pid: u32, score: u16) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
+}
+
 /// When the process `pid` has started, in clock ticks since the system has.
 pub fn start_time(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;

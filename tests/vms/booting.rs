@@ -35,6 +35,8 @@ fn a_vm_is_created_and_destroyed() {
     );
     let process = pid(&daemon);
     assert!(is_alive(process));
+    let oom_score = fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
+    assert_eq!(oom_score, "500\n", "it goes before the daemon when memory runs out");
     assert_eq!(destroy(&mut client, &created), json!({"success": true, "message": "OK", "data": {}}));
     assert!(!is_alive(process), "the answer comes after its end");
     assert!(!is_listening(&created["container_listen_port"]));
