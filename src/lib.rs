@@ -214,7 +214,7 @@ pub use embed::{
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{AccessTokenId, ContainerId, DiskId, ServerId, VmId};
 pub use model::{
-    Access, AccessGroup, AccessToken, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response,
+    Access, AccessGroup, AccessToken, AddressRule, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response,
     Secret, Statistics, Vm, VmName, VmShape,
 };
 #[cfg(feature = "qemu")]

@@ -21,6 +21,7 @@ impl Config {
     /// says where they are set.
     pub fn check(&self, origin: &str) -> Result<(), InvalidSetting> {
         check_ranges(self)?;
+        check_address_lists(self)?;
         check_listeners(self).map_err(|why| InvalidSetting(format!("{origin}: {why}")))?;
         check_socket_path(&self.state_dir)
     }
@@ -65,6 +66,18 @@ fn check_ranges(config: &Config) -> Result<(), InvalidSetting> {
         ("metrics_retention", config.metrics_retention, bounds::RETENTION),
     ] {
         value.map_or(Ok(()), |value| check_range(name, value, allowed))?;
+    }
+    Ok(())
+}
+
+fn check_address_lists(config: &Config) -> Result<(), InvalidSetting> {
+    for (name, list) in [("--allow", &config.allow), ("--deny", &config.deny)] {
+        let (count, count_max) = (list.len(), limits::ADDRESS_RULES_MAX);
+        if count > count_max {
+            return Err(InvalidSetting(format!(
+                "{name} has {count} entries; at most {count_max} are allowed"
+            )));
+        }
     }
     Ok(())
 }
@@ -176,6 +189,16 @@ mod tests {
         assert_eq!(error, "connections_max is 0; allowed is 1..=1048576");
         let error = check(|config| config.timeouts.write = 2 * limits::TIMEOUT_MAX).unwrap_err();
         assert_eq!(error, "timeouts.write is 63072000s; allowed is 10ms..=31536000s");
+    }
+
+    #[test]
+    fn lists_of_addresses_are_limited() {
+        let rules = |count| vec!["192.0.2.1".parse().expect("an entry"); count];
+        assert_eq!(check(|config| config.allow = rules(limits::ADDRESS_RULES_MAX)), Ok(()));
+        let error = check(|config| config.allow = rules(limits::ADDRESS_RULES_MAX + 1)).unwrap_err();
+        assert_eq!(error, "--allow has 1025 entries; at most 1024 are allowed");
+        let error = check(|config| config.deny = rules(limits::ADDRESS_RULES_MAX + 1)).unwrap_err();
+        assert_eq!(error, "--deny has 1025 entries; at most 1024 are allowed");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::AddressRule;
 use crate::store::Location;
 
 /// The text is not a valid value of a setting. Its message lists what is allowed and does not repeat the text, which may
@@ -24,5 +25,13 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Location, InvalidSetting> {
         Location::parse(text).map_err(|why| InvalidSetting(format!("is no store: {why}")))
+    }
+}
+
+impl FromStr for AddressRule {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<AddressRule, InvalidSetting> {
+        AddressRule::parse(text).map_err(InvalidSetting)
     }
 }

@@ -18,7 +18,7 @@ use crate::app::login_limiter::LoginLimits;
 #[cfg(feature = "http")]
 use crate::framing::http::{AllowedHost, AllowedOrigin, HttpRules};
 use crate::limits;
-use crate::model::AnonymousAccess;
+use crate::model::{AddressRule, AnonymousAccess};
 use crate::store::Location;
 use crate::work::password::Cost;
 
@@ -44,6 +44,10 @@ pub use redact::{is_plain_name, may_hold_password, redact};
 pub struct Config {
     /// The listeners.
     pub listen: Vec<ListenerSpec>,
+    /// Addresses of clients that may connect; if empty, all may. See [`Config::allow`].
+    pub allow: Vec<AddressRule>,
+    /// Addresses of clients that may not. See [`Config::deny`].
+    pub deny: Vec<AddressRule>,
     /// Where the store is.
     pub store: Location,
     /// The directory for the daemon's own socket, its lock and the default store.
@@ -138,6 +142,8 @@ impl Default for Config {
                 anonymous_access: AnonymousAccess::ALL,
                 first_generation: false,
             }],
+            allow: Vec::new(),
+            deny: Vec::new(),
             store: Location::Memory,
             state_dir: "vmherd".into(),
             timeouts: Timeouts::default(),
@@ -195,6 +201,22 @@ impl Config {
             self.listen.clear();
         }
         self.listen.push(listener);
+        self
+    }
+
+    /// Adds an entry to the list of addresses that may connect.
+    ///
+    /// The first of these rules that applies to a client's address decides: a `deny` entry that is the address or a
+    /// network with it refuses it; such an `allow` entry admits it; `deny` with `any` refuses it; `allow` with entries,
+    /// but without `any`, refuses it. Otherwise it is admitted. Clients without an address always are.
+    pub fn allow(mut self, rule: AddressRule) -> Config {
+        self.allow.push(rule);
+        self
+    }
+
+    /// Adds an entry to the list of addresses that may not connect; see [`Config::allow`].
+    pub fn deny(mut self, rule: AddressRule) -> Config {
+        self.deny.push(rule);
         self
     }
 

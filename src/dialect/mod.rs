@@ -74,6 +74,11 @@ pub fn encode_links(customs: &CustomCommands, output: &mut Vec<u8>) {
     verb::encode_links(customs, output);
 }
 
+/// Writes the reply to any request of a client whose address is refused, with the newline.
+pub fn encode_refusal(output: &mut Vec<u8>) {
+    verb::encode_refusal(output);
+}
+
 /// Writes a complete reply without framing. JSON is one compact line without the newline.
 pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match dialect {

@@ -139,6 +139,12 @@ pub(super) fn encode_links(customs: &CustomCommands, output: &mut Vec<u8>) {
     write_raw(output, "}}\n");
 }
 
+/// Writes the reply to a client whose address is refused, with the newline.
+pub(super) fn encode_refusal(output: &mut Vec<u8>) {
+    write_member(output, "{\"success\":false,\"message\":", verbs::REFUSED_REQUEST);
+    write_raw(output, ",\"data\":{}}\n");
+}
+
 fn write_response(response: &Response, output: &mut Vec<u8>) {
     write_member(output, "\"success\":", &response.is_success());
     write_member(output, ",\"message\":", response.message().unwrap_or(verbs::OK));

@@ -14,6 +14,8 @@ pub(crate) struct Counters {
     pub connections_accepted: u64,
     /// Connections that the gate of the embedding program refused.
     pub connections_denied: u64,
+    /// Connections refused because of their address, which are not among those accepted.
+    pub addresses_refused: u64,
     /// Silent or idle connections that were closed to make room for new ones.
     pub connections_evicted: u64,
     /// Connections closed because they held the most memory while the memory limit was exceeded.

@@ -24,6 +24,7 @@ impl<J: Jobs> Dispatcher<J> {
             ("connections_authenticated", self.app.presence().authenticated_count() as u64),
             ("connections_accepted", counters.connections_accepted),
             ("connections_denied", counters.connections_denied),
+            ("addresses_refused", counters.addresses_refused),
             ("connections_evicted", counters.connections_evicted),
             ("connections_refused", counters.connections_refused),
             ("connections_timed_out", counters.connections_timed_out),

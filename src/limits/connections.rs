@@ -5,11 +5,15 @@ use std::time::Duration;
 /// Open connections, by default.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// File descriptors reserved for listeners, the log, epoll, and the store: its files, or four per PostgreSQL
-/// connection. Each thread has one such connection, and threads that hang keep theirs. And for [`UNDELIVERED_SOCKETS_MAX`].
-pub const DESCRIPTORS_RESERVED: usize = 160 + UNDELIVERED_SOCKETS_MAX;
+/// connection. Each thread has one such connection, and threads that hang keep theirs. And for [`UNDELIVERED_SOCKETS_MAX`]
+/// and [`REFUSED_CONNECTIONS`].
+pub const DESCRIPTORS_RESERVED: usize = 160 + UNDELIVERED_SOCKETS_MAX + REFUSED_CONNECTIONS;
 /// Sockets of closed connections that are kept since their clients may still receive a new container: each for a round
 /// trip. If there are more, the oldest is given up, with its container.
 pub const UNDELIVERED_SOCKETS_MAX: usize = 32;
+/// Open connections of refused addresses, which are read as far as it takes to answer clients of HTTP. They are counted
+/// separately, so that they take no place of others; one more is closed at once, unread.
+pub const REFUSED_CONNECTIONS: usize = 32;
 /// Percentage of `--connections-max` below which a paused accept resumes.
 pub const ACCEPT_RESUME_PERCENT: usize = 90;
 /// Connections accepted per tick, so that a burst does not starve open connections.
@@ -107,6 +111,8 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 pub const LINGER_BYTES_MAX: usize = 64 << 20;
 /// Minimum interval, in seconds, between log lines about HTTP sent to a connection of another protocol.
 pub const HTTP_LINE_LOG_INTERVAL_S: u64 = 60;
+/// Minimum interval, in seconds, between log lines about refused addresses, which may try again as often as they like.
+pub const REFUSAL_LOG_INTERVAL_S: u64 = 60;
 /// Minimum interval, in seconds, between log lines about errors that clients can cause or meet many times a second: too
 /// many connections, a failing store.
 pub const ERROR_LOG_INTERVAL_S: u64 = 1;

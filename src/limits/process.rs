@@ -19,6 +19,9 @@ pub const AUDIT_ACCEPTED_MAX: u32 = 100;
 pub const AUDIT_SOURCES_MAX: usize = 1024;
 /// Listener names per daemon.
 pub const LISTENERS_MAX: usize = 64;
+/// Entries of `--allow`, and of `--deny`. Each new connection is compared with all of them, which takes some microseconds;
+/// longer lists are a firewall's.
+pub const ADDRESS_RULES_MAX: usize = 1024;
 /// Bytes of a unix socket's path: `sun_path` without its terminating zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 

@@ -3,6 +3,7 @@
 //! Plain data and its validation. No wire formats, no sockets, no SQL.
 
 mod access_token;
+mod address_rule;
 pub mod anonymous_access;
 pub mod answer;
 pub mod command;
@@ -25,6 +26,7 @@ pub mod verbs;
 mod vm;
 
 pub use access_token::{AccessToken, AccessTokenChange};
+pub use address_rule::{AddressLists, AddressRule};
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{
     ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, ServerStatus, Statistics,

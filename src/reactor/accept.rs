@@ -4,7 +4,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use super::connection::{Connection, Phase, ReadOutcome};
+use super::connection::{Connection, Phase, ReadOutcome, SlotPool};
 use super::net::Net;
 use super::{Reactor, Settings};
 use crate::clock::{Clock, Instant};
@@ -14,13 +14,14 @@ use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::model::Peer;
+use crate::session::Session;
 use crate::worker::Jobs;
 
 /// The readiness of the listeners, and the slots for their connections.
 pub(super) struct Acceptor {
     listeners: Vec<Listening>,
-    /// The shared slots, and the reserved slots.
-    slots: [ConnectionSlots; 2],
+    /// By [`SlotPool`].
+    slots: [ConnectionSlots; 3],
     /// The system has no descriptors or memory. No event reports when it has some again.
     is_exhausted: bool,
     /// Whether [`Timer::Accept`] is armed; there is one at most, however often accepting fails.
@@ -28,14 +29,14 @@ pub(super) struct Acceptor {
     /// The listener to try first, so that no listener starves another.
     next: usize,
     log_limiter: LogRateLimiter,
+    refusal_log_limiter: LogRateLimiter,
 }
 
 /// One listener.
 struct Listening {
     /// Latched by an event, cleared by `WouldBlock`.
     is_acceptable: bool,
-    /// The index of its slots in [`Acceptor::slots`].
-    pool: usize,
+    pool: SlotPool,
 }
 
 /// A bounded number of connections.
@@ -61,15 +62,17 @@ impl Acceptor {
         let listeners = settings.listeners.iter().map(|listener| Listening {
             // A connection that arrived before the registration causes no event.
             is_acceptable: true,
-            pool: usize::from(listener.has_reserved_slots),
+            pool: if listener.has_reserved_slots { SlotPool::Reserved } else { SlotPool::Shared },
         });
+        let slots = [settings.connections_max, limits::OWN_SOCKET_CONNECTIONS, limits::REFUSED_CONNECTIONS];
         Acceptor {
             listeners: listeners.collect(),
-            slots: [settings.connections_max, limits::OWN_SOCKET_CONNECTIONS].map(ConnectionSlots::new),
+            slots: slots.map(ConnectionSlots::new),
             is_exhausted: false,
             retry_is_armed: false,
             next: 0,
             log_limiter: LogRateLimiter::default(),
+            refusal_log_limiter: LogRateLimiter::default(),
         }
     }
 
@@ -95,24 +98,23 @@ impl Acceptor {
         self.slots.iter_mut().for_each(|slots| slots.is_full = false);
     }
 
-    /// Frees the slot of a closed connection of `listener`.
-    pub(super) fn connection_closed(&mut self, listener: usize) {
+    /// Frees the slot of a closed connection, one of `pool`.
+    pub(super) fn connection_closed(&mut self, pool: SlotPool) {
         // The close has freed a descriptor.
         self.is_exhausted = false;
-        let Some(listener) = self.listeners.get(listener) else { return };
-        let slots = &mut self.slots[listener.pool];
+        let slots = &mut self.slots[pool as usize];
         slots.taken -= 1;
         slots.end_pause();
     }
 
     /// Sets the number of shared slots.
     pub(super) fn set_connections_max(&mut self, connections_max: usize) {
-        self.slots[0].max = connections_max;
-        self.slots[0].end_pause();
+        self.slots[SlotPool::Shared as usize].max = connections_max;
+        self.slots[SlotPool::Shared as usize].end_pause();
     }
 
     fn may_accept(&self, listener: &Listening) -> bool {
-        listener.is_acceptable && !self.is_exhausted && !self.slots[listener.pool].is_full
+        listener.is_acceptable && !self.is_exhausted && !self.slots[listener.pool as usize].is_full
     }
 
     /// The next listener with a waiting connection that may be accepted.
@@ -141,13 +143,16 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         for _ in 0..limits::ACCEPTS_PER_TICK_MAX {
             let Some(listener) = self.acceptor.next_listener() else { return };
             let pool = self.acceptor.listeners[listener].pool;
-            let is_full = self.acceptor.slots[pool].taken >= self.acceptor.slots[pool].max;
+            let is_full = self.acceptor.slots[pool as usize].taken >= self.acceptor.slots[pool as usize].max;
             let evicted = if is_full { self.evictable(pool) } else { None };
             if is_full && evicted.is_none() {
                 self.pause_full(pool, now);
                 continue;
             }
             match self.net.accept(listener) {
+                Ok((socket, peer)) if !self.settings.addresses.admit(peer) => {
+                    self.refuse(socket, peer, listener, now);
+                }
                 Ok((socket, peer)) => {
                     // Evict only after `accept` has returned a connection.
                     if let Some(id) = evicted {
@@ -163,15 +168,18 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
     }
 
-    fn pause_full(&mut self, pool: usize, now: Now) {
-        let slots = &mut self.acceptor.slots[pool];
+    fn pause_full(&mut self, pool: SlotPool, now: Now) {
+        let slots = &mut self.acceptor.slots[pool as usize];
         slots.is_full = true;
         let taken = slots.taken;
         // Try again later, since a connection may become evictable without a close.
         self.retry_accept(limits::EVICTION_RETRY, now);
         if self.acceptor.log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, now.unix).is_some() {
-            let limit =
-                if pool == 0 { "--connections-max allows" } else { "the daemon's own socket has slots for" };
+            let limit = if pool == SlotPool::Shared {
+                "--connections-max allows"
+            } else {
+                "the daemon's own socket has slots for"
+            };
             log::warn!("{taken} connections are open, as many as {limit}: accepting is paused");
         }
     }
@@ -183,22 +191,51 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     fn open(&mut self, socket: N::Socket, peer: Peer, listener: usize, now: Now) {
-        let rules = &self.settings.listeners[listener].rules;
-        let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16, rules));
+        let pool = self.acceptor.listeners[listener].pool;
+        let session = Session::new(&self.settings.listeners[listener].rules);
+        let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16, pool, session));
         let policy = self.settings.listeners[listener].policy;
         self.dispatcher.opened(id, peer, policy, self.settings.own_uid);
-        let pool = self.acceptor.listeners[listener].pool;
-        self.acceptor.slots[pool].taken += 1;
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        if self.register(id, pool) {
+            self.acceptor.slots[pool as usize].silent.push_back(id);
+            self.forget_spoken(pool);
+            self.admit(id, now);
+        }
+    }
+
+    /// Takes a slot for a new connection and registers it; returns whether it is open.
+    fn register(&mut self, id: ConnId, pool: SlotPool) -> bool {
+        self.acceptor.slots[pool as usize].taken += 1;
+        let Some(connection) = self.connections.get_mut(id) else { return false };
         if let Err(error) = self.net.register(&mut connection.socket, id) {
             log::warn!("registering a connection failed: {error}");
             self.dispatcher.counters_mut().accept_errors += 1;
             self.close(id);
-            return;
+            return false;
         }
-        self.acceptor.slots[pool].silent.push_back(id);
-        self.forget_spoken(pool);
-        self.admit(id, now);
+        true
+    }
+
+    /// Refuses a client because of its address: it is present in no list, and no code of the embedding program is called.
+    /// If a slot is free, the connection is read as far as it takes to answer a client of HTTP.
+    fn refuse(&mut self, socket: N::Socket, peer: Peer, listener: usize, now: Now) {
+        self.dispatcher.counters_mut().addresses_refused += 1;
+        let log_limiter = &mut self.acceptor.refusal_log_limiter;
+        if let Some(suppressed) = log_limiter.allow(limits::REFUSAL_LOG_INTERVAL_S, now.unix) {
+            let (count, source) = (1 + suppressed, peer.source());
+            log::warn!(
+                "refused {count} connections because of --allow or --deny, the last one from {source}"
+            );
+        }
+        let slots = &self.acceptor.slots[SlotPool::Refused as usize];
+        if slots.taken < slots.max {
+            let (pool, session) = (SlotPool::Refused, Session::refused());
+            let id =
+                self.connections.insert_with(|_| Connection::new(socket, listener as u16, pool, session));
+            if self.register(id, pool) {
+                self.enqueue(id);
+            }
+        }
     }
 
     /// Lets the connection run, or leaves it to the gate.
@@ -233,30 +270,30 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     /// The connection to close for a new one: the oldest that never sent a byte, or else the anonymous one that has
     /// been idle for longest.
-    fn evictable(&mut self, pool: usize) -> Option<ConnId> {
+    fn evictable(&mut self, pool: SlotPool) -> Option<ConnId> {
         self.oldest_silent(pool).or_else(|| self.longest_idle(pool))
     }
 
     /// The oldest connection that never sent a byte.
-    fn oldest_silent(&mut self, pool: usize) -> Option<ConnId> {
-        while let Some(&id) = self.acceptor.slots[pool].silent.front() {
+    fn oldest_silent(&mut self, pool: SlotPool) -> Option<ConnId> {
+        while let Some(&id) = self.acceptor.slots[pool as usize].silent.front() {
             if self.connections.get(id).is_some_and(|connection| !connection.received_any)
                 && !self.has_new_input(id)
             {
                 return Some(id);
             }
-            self.acceptor.slots[pool].silent.pop_front();
+            self.acceptor.slots[pool as usize].silent.pop_front();
         }
         None
     }
 
     /// The anonymous connection that has been idle for longest. Scans all connections if no candidate of the last
     /// scan is still idle.
-    fn longest_idle(&mut self, pool: usize) -> Option<ConnId> {
+    fn longest_idle(&mut self, pool: SlotPool) -> Option<ConnId> {
         for has_looked in [false, true] {
-            while let Some((since, id)) = self.acceptor.slots[pool].idle.pop() {
+            while let Some((since, id)) = self.acceptor.slots[pool as usize].idle.pop() {
                 if self.idle_since(id) == Some(since) && !self.has_new_input(id) {
-                    self.acceptor.slots[pool].idle.push((since, id));
+                    self.acceptor.slots[pool as usize].idle.push((since, id));
                     return Some(id);
                 }
             }
@@ -267,14 +304,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         None
     }
 
-    fn find_idle(&mut self, pool: usize) {
+    fn find_idle(&mut self, pool: SlotPool) {
         // The heap keeps the longest idle connections; the top is the most recently active of them.
         let mut found = BinaryHeap::new();
         for id in self.connections.ids() {
-            let is_here = self.connections.get(id).is_some_and(|connection| {
-                let listener = self.acceptor.listeners.get(usize::from(connection.listener));
-                listener.is_some_and(|listener| listener.pool == pool)
-            });
+            let is_here = self.connections.get(id).is_some_and(|connection| connection.pool == pool);
             if let Some(since) = self.idle_since(id).filter(|_| is_here) {
                 found.push((since, id));
                 if found.len() > limits::IDLE_SCAN_RESULTS_MAX {
@@ -284,7 +318,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         let mut idle = found.into_sorted_vec();
         idle.reverse();
-        self.acceptor.slots[pool].idle = idle;
+        self.acceptor.slots[pool as usize].idle = idle;
     }
 
     /// Since when the connection has been idle, in both directions, if its client is anonymous.
@@ -314,8 +348,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     }
 
     /// Bounds the list of silent connections to about twice the number of connections.
-    fn forget_spoken(&mut self, pool: usize) {
-        let silent = &mut self.acceptor.slots[pool].silent;
+    fn forget_spoken(&mut self, pool: SlotPool) {
+        let silent = &mut self.acceptor.slots[pool as usize].silent;
         if silent.len() <= 2 * self.connections.len() + 64 {
             return;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Reactor;
 use super::buffer_budget::Charge;
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Phase, SlotPool};
 use super::net::Net;
 use crate::clock::Clock;
 use crate::dispatch::timers::Timer;
@@ -60,9 +60,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if let Some(armed) = connection.armed {
             self.dispatcher.timers_mut().disarm(armed, Timer::Connection(id));
         }
-        let was_admitted = !matches!(connection.phase, Phase::Gated);
-        self.dispatcher.closed(id, &connection.session, was_admitted);
-        self.acceptor.connection_closed(usize::from(connection.listener));
+        if connection.pool != SlotPool::Refused {
+            let was_admitted = !matches!(connection.phase, Phase::Gated);
+            self.dispatcher.closed(id, &connection.session, was_admitted);
+        }
+        self.acceptor.connection_closed(connection.pool);
         let Connection { socket, session, sent, phase, load, .. } = connection;
         self.keep_undelivered(id, socket, sent, matches!(phase, Phase::Lingering { .. }));
         match session.open_count() {

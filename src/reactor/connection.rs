@@ -33,6 +33,7 @@ pub(super) struct Connection<S> {
     /// Bytes of output that the socket has taken, and [`END_OF_OUTPUT`].
     pub(super) sent: u64,
     pub(super) listener: u16,
+    pub(super) pool: SlotPool,
     pub(super) phase: Phase,
     pub(super) load: JobLoad,
     /// Its charge in the buffer budget.
@@ -41,6 +42,17 @@ pub(super) struct Connection<S> {
     pub(super) stalled_since: Option<Instant>,
     /// The instant that its timer is armed for.
     pub(super) armed: Option<Instant>,
+}
+
+/// The slots of which a connection takes one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SlotPool {
+    /// Those that most connections share.
+    Shared,
+    /// Those of the server's own socket.
+    Reserved,
+    /// Those of clients whose addresses are refused.
+    Refused,
 }
 
 /// The phase of a connection's life.
@@ -90,10 +102,10 @@ pub(super) enum Overdue {
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(socket: S, listener: u16, rules: &Rules) -> Connection<S> {
+    pub(super) fn new(socket: S, listener: u16, pool: SlotPool, session: Session) -> Connection<S> {
         Connection {
             socket,
-            session: Session::new(rules),
+            session,
             input: Buffer::new(),
             output: Buffer::new(),
             // Input that arrived before the registration causes no event.
@@ -105,6 +117,7 @@ impl<S> Connection<S> {
             received_any: false,
             sent: 0,
             listener,
+            pool,
             phase: Phase::Open,
             load: JobLoad::default(),
             charge: Charge::default(),

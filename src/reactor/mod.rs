@@ -35,7 +35,7 @@ use crate::dispatch::{Client, Dispatcher, Effect, JobLoad, Now};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::Statistics;
+use crate::model::{AddressLists, Statistics};
 use crate::session::{Rules, Session};
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
@@ -56,6 +56,8 @@ pub struct Settings {
     pub buffers_bytes_max: usize,
     /// Limits of one tick and of delayed work.
     pub bounds: Bounds,
+    /// The addresses of clients that may connect.
+    pub addresses: AddressLists,
     /// The user that runs the server: its clients on a unix socket are operators if the listener allows operators.
     pub own_uid: u32,
     /// One entry for each listener of the net, in the same order.

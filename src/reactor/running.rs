@@ -1,6 +1,6 @@
 //! Running connections: each runnable connection gets a bounded piece of work a tick.
 
-use super::connection::{Connection, Flushed, Phase, ReadOutcome};
+use super::connection::{Connection, Flushed, Phase, ReadOutcome, SlotPool};
 use super::net::{Net, Readable};
 use super::{Now, Reactor};
 use crate::clock::{Clock, UnixSeconds};
@@ -92,12 +92,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 for_request: self.dispatcher.may_begin(&connection.load),
                 for_page: self.budget.may_begin_page(id, is_resumed, is_known),
             };
-            let Connection { session, input, output, .. } = &mut *connection;
+            let Connection { session, input, output, pool, .. } = &mut *connection;
             let context = StepContext { rules, capacity, now: now.instant, date: self.dispatcher.date() };
             let step = session.next(input, output, context);
             usage.steps += usize::from(session.take_handled_inline());
             let refused = session.take_refused();
-            if refused > 0 {
+            if refused > 0 && *pool != SlotPool::Refused {
                 let (denials, failures) = (session.take_denials(), session.take_refusals());
                 self.dispatcher.refused(id, refused, denials, failures);
             }

@@ -9,7 +9,7 @@ use crate::config::{Config, ListenAddress, ListenerSpec};
 #[cfg(feature = "http")]
 use crate::framing::http::HttpRules;
 use crate::limits;
-use crate::model::{AnonymousAccess, CustomCommands};
+use crate::model::{AddressLists, AnonymousAccess, CustomCommands};
 use crate::reactor::{self, ListenerSettings};
 use crate::session::Rules;
 #[cfg(feature = "sealed")]
@@ -81,6 +81,7 @@ pub(super) fn reactor_settings(
         requests_max: config.requests_max,
         buffers_bytes_max: config.buffers_bytes_max,
         bounds: reactor::Bounds::default(),
+        addresses: AddressLists { allow: config.allow.clone(), deny: config.deny.clone() },
         own_uid: sys::process::effective_uid(),
         listeners: listeners.collect(),
     }

@@ -227,8 +227,9 @@ impl Running {
         self.control.statistics(limits::CONTROL_WAIT)
     }
 
-    /// Applies the settings of `config` that can change at run time: timeouts, limits, queues, registration and the
-    /// lifetime of new tokens. Returns when they are in effect; false if the server did not apply them in time.
+    /// Applies the settings of `config` that can change at run time: timeouts, limits, queues, registration, the lifetime
+    /// of new tokens, and the lists of addresses, for new connections. Returns when they are in effect; false if the
+    /// server did not apply them in time.
     pub fn reload(&self, config: Config) -> bool {
         self.control.reload(config, limits::CONTROL_WAIT)
     }

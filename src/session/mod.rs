@@ -9,6 +9,7 @@ mod codec;
 mod deadlines;
 mod ending;
 mod memory;
+mod refused;
 mod responses;
 mod rules;
 #[cfg(feature = "sealed")]

@@ -8,6 +8,7 @@ mod common;
 mod web;
 
 mod activation;
+mod addresses;
 mod audit;
 mod counters;
 mod install;

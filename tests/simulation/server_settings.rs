@@ -8,7 +8,7 @@ use vmherd::internals::app::presence::ListenerPolicy;
 #[cfg(feature = "http")]
 use vmherd::internals::framing::http::HttpRules;
 use vmherd::internals::limits;
-use vmherd::internals::model::{AnonymousAccess, CustomCommands};
+use vmherd::internals::model::{AddressLists, AnonymousAccess, CustomCommands};
 use vmherd::internals::reactor::{ListenerSettings, Settings};
 use vmherd::internals::session::Rules;
 
@@ -50,6 +50,7 @@ pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> S
         requests_max: config.requests_max,
         buffers_bytes_max: config.buffers_bytes_max,
         bounds: config.bounds,
+        addresses: AddressLists::default(),
         own_uid: 0,
         listeners: (0..LISTENERS).map(listener).collect(),
     }

@@ -7,6 +7,7 @@ mod framing_codec;
 #[cfg(feature = "http")]
 mod http;
 mod raw_json;
+mod refused;
 #[cfg(feature = "sealed")]
 mod sealed;
 mod text;
@@ -24,6 +25,7 @@ use crate::framing::sniff::{self, Sniffed};
 use crate::framing::text::Text;
 use framing_codec::FramingCodec;
 pub(super) use framing_codec::{DecodeContext, Decoded, Reply, ReplyPage};
+pub(super) use refused::RefusedCodec;
 
 /// The framing of one connection. Small codecs are inline; raw JSON is the most frequent.
 pub(super) enum Codec {

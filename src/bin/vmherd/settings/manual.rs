@@ -141,6 +141,23 @@ static SECTIONS: &[Section] = &[
                  `vmherd token` adds and removes access tokens. Other listeners demand none.",
             ),
             (
+                "allow",
+                "An address or a network whose clients may connect, or `any`. A client is admitted or refused by the \
+                 first of these rules that applies: a `--deny` entry that is its address or a network with it refuses \
+                 it; such an `--allow` entry admits it; `--deny any` refuses it; `--allow` without `any` refuses it. \
+                 Otherwise it is admitted. `any` is not a network: `0.0.0.0/0` contains every IPv4 address, `::/0` \
+                 every IPv6 address, and IPv4-mapped IPv6 addresses are those of IPv4. The lists apply to all \
+                 listeners but unix sockets, and to the address that connects: behind [a proxy](security.md#tunnels-and-proxies) that \
+                 is the proxy's. A refused client of HTTP gets `Refused request`, any other is disconnected without a \
+                 reply. A change applies to new connections; open ones stay. Each list has at most 1024 entries. See \
+                 [Security](security.md#addresses).",
+            ),
+            (
+                "deny",
+                "An address or a network whose clients may not connect, or `any`: then only clients may whose \
+                 addresses or networks are `--allow` entries. See `--allow`.",
+            ),
+            (
                 "http-host",
                 "A host name that `Host` may contain, besides IP addresses and `localhost`. Other requests get 403: \
                  the rule keeps web pages from reaching the daemon through a name of their own (DNS rebinding).",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 #[cfg(feature = "qemu")]
 use vmherd::{Accelerator, GuestNetwork};
-use vmherd::{Durability, InvalidSetting, ListenerSpec, may_hold_password};
+use vmherd::{AddressRule, Durability, InvalidSetting, ListenerSpec, may_hold_password};
 
 use super::partial::LogFormat;
 use super::setting::{Setting, setting};
@@ -38,6 +38,18 @@ pub(super) static SETTINGS: &[Setting] = &[
     #[cfg(feature = "sealed")]
     setting("sealed-tokens", "", "clients of sealed:// need access tokens")
         .switch(|partial| &mut partial.config.sealed_tokens),
+    setting("allow", "ADDRESS", "only these may connect; repeatable")
+        .texts(AddressRule::ALLOWED, |partial, text| {
+            partial.config.allow.push(text.parse().map_err(message)?);
+            Ok(())
+        })
+        .with_computed_default("all"),
+    setting("deny", "ADDRESS", "these may not connect; repeatable")
+        .texts(AddressRule::ALLOWED, |partial, text| {
+            partial.config.deny.push(text.parse().map_err(message)?);
+            Ok(())
+        })
+        .with_computed_default("none"),
     setting("store", "STORE", STORE_HELP)
         .text(STORE_ALLOWED, |partial, text| {
             partial.store = Some(text.parse().map_err(message)?);

@@ -55,6 +55,8 @@ fn every_setting_works_as_flag_and_as_variable() {
     type Look = fn(&Config) -> String;
     let cases: &[(&str, &str, Look, &str)] = &[
         ("listen", "tcp://[::1]:0", |c| format!("{}", c.listen[0].address), "tcp://[::1]:0"),
+        ("allow", "::/0", |c| format!("{:?}", c.allow), "[AddressRule(V6 { network: 0, mask: 0 })]"),
+        ("deny", "any", |c| format!("{:?}", c.deny), "[AddressRule(Any)]"),
         ("store", "memory:", |c| format!("{:?}", c.store), "Memory"),
         ("state-dir", "/x y", |c| c.state_dir.display().to_string(), "/x y"),
         ("first-request-timeout", "none", |c| format!("{:?}", c.timeouts.first_request), "None"),

@@ -168,7 +168,7 @@ fn unknown_variable_is_a_warning() {
 fn connection_limit_reserves_descriptors() {
     let config = run(&[]);
     assert_eq!(config.connections_within(1 << 20), 16_384);
-    assert_eq!(config.connections_within(1024), 1024 - 192 - 8 - 1);
+    assert_eq!(config.connections_within(1024), 1024 - 224 - 8 - 1);
     assert_eq!(config.connections_within(64), 32, "half of few");
     assert_eq!(config.connections_within(0), 1);
     assert_eq!(config.connections_within(u64::MAX), 16_384);
