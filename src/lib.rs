@@ -100,6 +100,8 @@
 //! | how a VM boots, and what ends it | `src/qemu/guest/`; which file there does what: `src/qemu/mod.rs` |
 //! | a container whose client does not get it, or that ends by itself | `src/reactor/delivery.rs`, `src/dispatch/containers.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
+//! | refused addresses | `src/model/address_rule.rs`; `src/reactor/accept.rs`: `refuse`; `src/session/codec/refused.rs` |
+//! | addresses in log lines | `src/model/logged_address.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
 //! | clients in the server's process | `src/reactor/local.rs` |
 //! | a stop, a restart and what outlasts it | `src/server/server_loop.rs`, `src/server/reactor_factory.rs` |
@@ -214,8 +216,8 @@ pub use embed::{
 pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{AccessTokenId, ContainerId, DiskId, ServerId, VmId};
 pub use model::{
-    Access, AccessGroup, AccessToken, AddressRule, AnonymousAccess, Container, Disk, HypervisorError, NameError, Response,
-    Secret, Statistics, Vm, VmName, VmShape,
+    Access, AccessGroup, AccessToken, AddressRule, AnonymousAccess, Container, Disk, HypervisorError,
+    LogAddresses, NameError, Response, Secret, Statistics, Vm, VmName, VmShape,
 };
 #[cfg(feature = "qemu")]
 pub use qemu::{Accelerator, GuestNetwork, Qemu, QemuSettings};

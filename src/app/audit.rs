@@ -14,12 +14,13 @@ use std::sync::Arc;
 use log::Level;
 
 use super::App;
+use super::token::Random;
 use crate::escape::Escaped;
 use crate::ids::{AccessTokenId, ConnId, ContainerId, VmId};
 use crate::limits;
 use crate::model::{
-    ActionAnswer, Answer, Command, CommandName, CustomCommands, Denial, Dialect, Failure, Peer, Request,
-    Source, VmName,
+    ActionAnswer, AddressFormat, Answer, Command, CommandName, CustomCommands, Denial, Dialect, Failure,
+    LogAddresses, LoggedPeer, Peer, Request, Source, VmName,
 };
 
 /// The log target: `--log vmherd::audit=off` turns it off.
@@ -30,6 +31,9 @@ pub const TARGET: &str = concat!("vmherd", "::audit");
 pub struct Audit {
     /// The commands of the embedding program, for their names.
     customs: Arc<CustomCommands>,
+    addresses: AddressFormat,
+    /// The key of [`AddressFormat::Hashed`], made when it is needed first.
+    address_key: Option<[u8; 32]>,
     /// The lines of this minute, by source.
     sources: BTreeMap<Source, Lines>,
     /// The shared budget of sources beyond [`limits::AUDIT_SOURCES_MAX`].
@@ -74,8 +78,8 @@ struct Budget {
 pub struct Line<'a> {
     /// The event.
     pub event: &'static str,
-    /// The client's address, unless its connection is closed.
-    pub peer: Option<Peer>,
+    /// The client.
+    pub peer: LoggedPeer,
     /// The dialect of the request; `host` for a tool of this host.
     pub dialect: &'static str,
     /// The command.
@@ -112,6 +116,11 @@ impl AuditContext {
 
 impl App {
     /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// The audit log, to change.
     pub fn audit_mut(&mut self) -> &mut Audit {
         &mut self.audit
     }
@@ -128,6 +137,30 @@ impl Audit {
         let mut audit = Audit::default();
         audit.customs = customs;
         audit
+    }
+
+    /// Sets how lines show addresses.
+    pub(super) fn set_addresses(&mut self, shown: LogAddresses, random: &mut dyn Random) {
+        self.addresses = match (shown, self.address_key) {
+            (LogAddresses::Full, _) => AddressFormat::Full,
+            (LogAddresses::None, _) => AddressFormat::None,
+            (LogAddresses::Hashed, Some(key)) => AddressFormat::Hashed(key),
+            (LogAddresses::Hashed, None) => {
+                let mut key = [0; 32];
+                match random.fill(&mut key) {
+                    Ok(()) => AddressFormat::Hashed(*self.address_key.insert(key)),
+                    Err(error) => {
+                        log::error!("the log shows no addresses: getting random bytes failed: {error}");
+                        AddressFormat::None
+                    }
+                }
+            }
+        };
+    }
+
+    /// How lines show addresses.
+    pub fn addresses(&self) -> AddressFormat {
+        self.addresses
     }
 
     /// Logs the answer to a request, if it is relevant.
@@ -163,7 +196,9 @@ impl Audit {
         };
         let (dialect, customs) = (dialect_name(dialect), Arc::clone(&self.customs));
         let command = Some(customs.name(command));
-        self.log(&Line { event, peer: peer(), dialect, command, detail, subject });
+        let Some(peer) = peer() else { return };
+        let (source, peer) = (peer.source(), self.addresses.peer(peer));
+        self.log(source, &Line { event, peer, dialect, command, detail, subject });
     }
 
     /// Logs that a token authenticated the connection of `peer` as `name`.
@@ -176,13 +211,17 @@ impl Audit {
         let (dialect, customs) = (dialect_name(request.dialect), Arc::clone(&self.customs));
         let command = Some(customs.name(request.name));
         let (detail, subject) = (Some(("by", "token")), &Subject::Name(name.clone()));
-        self.log(&Line { event: "login", peer: peer(), dialect, command, detail, subject });
+        let Some(peer) = peer() else { return };
+        let (source, peer) = (peer.source(), self.addresses.peer(peer));
+        self.log(source, &Line { event: "login", peer, dialect, command, detail, subject });
     }
 
     /// Logs that a message was refused before it was decoded.
     pub(super) fn denied(&mut self, peer: Option<Peer>, denial: Denial) {
         let (detail, subject) = (Some(("reason", denial.as_str())), &Subject::None);
-        self.log(&Line { event: "refused", peer, dialect: "http", command: None, detail, subject });
+        let Some(peer) = peer else { return };
+        let (source, peer) = (peer.source(), self.addresses.peer(peer));
+        self.log(source, &Line { event: "refused", peer, dialect: "http", command: None, detail, subject });
     }
 
     /// Whether the caller must schedule [`Audit::end_minute`] a minute from now; true once per minute.
@@ -194,25 +233,22 @@ impl Audit {
     pub fn end_minute(&mut self) {
         self.is_minute_begun = false;
         for (source, lines) in std::mem::take(&mut self.sources) {
-            lines.log_suppressed(&source);
+            lines.log_suppressed(&self.addresses.source(source));
         }
         std::mem::take(&mut self.overflow).log_suppressed(&"other sources");
     }
 
-    fn log(&mut self, line: &Line<'_>) {
-        // A closed connection gets no answer either.
-        let Some(peer) = line.peer else { return };
+    fn log(&mut self, source: Source, line: &Line<'_>) {
         let level = if line.event == "refused" { Level::Warn } else { Level::Info };
-        if log::log_enabled!(target: TARGET, level) && self.lines_of(peer).take(level) {
+        if log::log_enabled!(target: TARGET, level) && self.lines_of(source).take(level) {
             log::log!(target: TARGET, level, "{line}");
         }
     }
 
-    fn lines_of(&mut self, peer: Peer) -> &mut Lines {
+    fn lines_of(&mut self, source: Source) -> &mut Lines {
         if !self.is_minute_begun {
             (self.is_minute_begun, self.wants_timer) = (true, true);
         }
-        let source = peer.source();
         if self.sources.len() >= limits::AUDIT_SOURCES_MAX && !self.sources.contains_key(&source) {
             return &mut self.overflow;
         }
@@ -254,13 +290,7 @@ impl Lines {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event={}", self.event)?;
-        match self.peer {
-            Some(Peer::Tcp(address, port)) => write!(f, " peer={address} port={port}")?,
-            Some(Peer::Unix { uid: Some(uid) }) => write!(f, " peer=unix uid={uid}")?,
-            Some(Peer::Unix { uid: None }) | None => f.write_str(" peer=unix uid=unknown")?,
-        }
-        write!(f, " dialect={}", self.dialect)?;
+        write!(f, "event={} {} dialect={}", self.event, self.peer, self.dialect)?;
         if let Some(command) = self.command {
             write!(f, " command={command}")?;
         }
@@ -344,17 +374,17 @@ mod tests {
     #[test]
     fn sources_are_bounded_and_each_minute_ends_once() {
         let mut audit = Audit::default();
-        let peer = |n: u32| Peer::Tcp(std::net::Ipv4Addr::from_bits(n).into(), 1);
+        let source = |n: u32| Source::V4(std::net::Ipv4Addr::from_bits(n));
         for n in 0..2 * limits::AUDIT_SOURCES_MAX as u32 {
-            audit.lines_of(peer(n)).take(Level::Warn);
+            audit.lines_of(source(n)).take(Level::Warn);
         }
         assert_eq!(audit.sources.len(), limits::AUDIT_SOURCES_MAX);
         assert_eq!(u64::from(audit.overflow.refused.logged) + audit.overflow.refused.suppressed, 1024);
-        assert!(audit.lines_of(peer(0)).take(Level::Warn), "a known source keeps its own budget");
+        assert!(audit.lines_of(source(0)).take(Level::Warn), "a known source keeps its own budget");
         assert!(audit.takes_minute() && !audit.takes_minute());
         audit.end_minute();
         assert!(audit.sources.is_empty() && audit.overflow.refused.logged == 0);
-        audit.lines_of(peer(0));
+        audit.lines_of(source(0));
         assert!(audit.takes_minute());
     }
 
@@ -363,7 +393,7 @@ mod tests {
         let id = ContainerId([0xab; 16]);
         let line = Line {
             event: "create",
-            peer: Some(Peer::Unix { uid: Some(7) }),
+            peer: LoggedPeer::user(Some(7)),
             dialect: "verb",
             command: Some("verb_create"),
             detail: None,
@@ -385,15 +415,5 @@ mod tests {
         ] {
             assert_eq!(reason(&failure, command), wanted, "{failure:?} {command:?}");
         }
-    }
-
-    #[test]
-    fn an_ipv6_network_is_one_source() {
-        let source = |text: &str| Peer::Tcp(text.parse().unwrap(), 1).source();
-        assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::2"));
-        assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));
-        assert_eq!(source("2001:db8:0:1::1").to_string(), "2001:db8:0:1::/64");
-        assert_eq!(source("203.0.113.7").to_string(), "203.0.113.7");
-        assert_eq!(Peer::Unix { uid: Some(7) }.source().to_string(), "uid:7");
     }
 }

@@ -23,7 +23,7 @@ use crate::clock::UnixSeconds;
 use crate::embed::{Client, ClientKey, Embedding, EventQueue, GateCall, HandlerFailure, ProgramCounter};
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Caller, CommandName, CustomCommands, Dialect, Failure, Principal, Request};
+use crate::model::{Caller, CommandName, CustomCommands, Dialect, Failure, LogAddresses, Principal, Request};
 use crate::store::{StoreError, WriteHealth};
 use crate::work::{Read, Work, WorkError, WorkResult, WrongResult};
 use access::Permission;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub token_lifetime: Duration,
     /// When failed logins delay further attempts.
     pub logins: LoginLimits,
+    /// How log lines show addresses.
+    pub log_addresses: LogAddresses,
     /// Range of the delay of a conversion.
     pub conversion_delay: RangeInclusive<Duration>,
     /// Longest text, in bytes, that is converted on the reactor's thread; a worker converts longer ones.
@@ -75,9 +77,11 @@ impl App {
     pub fn new(
         settings: Settings,
         embedding: Embedding,
-        random: Box<dyn token::Random>,
+        mut random: Box<dyn token::Random>,
         health: Arc<WriteHealth>,
     ) -> App {
+        let mut audit = Audit::new(Arc::clone(&embedding.handlers.commands));
+        audit.set_addresses(settings.log_addresses, random.as_mut());
         App {
             logins: LoginLimiter::new(settings.logins),
             settings,
@@ -89,7 +93,7 @@ impl App {
             health,
             clock_lead: Duration::ZERO,
             points: PointCounters::default(),
-            audit: Audit::new(Arc::clone(&embedding.handlers.commands)),
+            audit,
             containers: Containers::new(
                 embedding.hypervisor.clone(),
                 embedding.server,
@@ -149,6 +153,7 @@ impl App {
     /// Replaces the settings; issued tokens keep their lifetime.
     pub fn set_settings(&mut self, settings: Settings) {
         self.logins.set_limits(settings.logins);
+        self.audit.set_addresses(settings.log_addresses, self.random.as_mut());
         self.settings = settings;
     }
 

@@ -30,6 +30,7 @@ impl Bed {
             inline_bytes_max: 100,
             vms_max: 10_000,
             token_lifetime: Duration::from_secs(60),
+            log_addresses: Default::default(),
             logins: LoginLimits { failures: None, delay_max: None },
             conversion_delay: Duration::ZERO..=Duration::ZERO,
         };

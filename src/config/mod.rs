@@ -18,7 +18,7 @@ use crate::app::login_limiter::LoginLimits;
 #[cfg(feature = "http")]
 use crate::framing::http::{AllowedHost, AllowedOrigin, HttpRules};
 use crate::limits;
-use crate::model::{AddressRule, AnonymousAccess};
+use crate::model::{AddressRule, AnonymousAccess, LogAddresses};
 use crate::store::Location;
 use crate::work::password::Cost;
 
@@ -62,6 +62,8 @@ pub struct Config {
     pub token_lifetime: Duration,
     /// When failed logins delay further attempts.
     pub logins: LoginLimits,
+    /// How log lines show the addresses of clients.
+    pub log_addresses: LogAddresses,
     /// Hosts and origins that HTTP requests may name.
     #[cfg(feature = "http")]
     pub(crate) http: HttpRules,
@@ -154,6 +156,7 @@ impl Default for Config {
                 failures: Some(limits::LOGIN_FAILURES),
                 delay_max: Some(limits::LOGIN_DELAY_MAX),
             },
+            log_addresses: LogAddresses::Full,
             #[cfg(feature = "http")]
             http: HttpRules::default(),
             sealed_onetime_keys: false,

@@ -1,6 +1,7 @@
 //! What the reactor reports besides requests: ticks, connections, settings, and timers that belong to no request.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use super::counters::Counters;
@@ -53,6 +54,11 @@ impl<J: Jobs> Dispatcher<J> {
         self.forget_delayed(requests, bytes);
         self.app.presence_mut().close(conn);
         self.counters.connections_open -= 1;
+    }
+
+    /// The address of a client as log lines show it.
+    pub(crate) fn logged_source(&self, peer: Peer) -> impl fmt::Display + use<J> {
+        self.app.audit().addresses().source(peer.source())
     }
 
     /// Whether the client is identified: a VM authenticated on the connection, or the client is an operator.

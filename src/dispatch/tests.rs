@@ -95,6 +95,7 @@ impl Bed {
         let settings = app::Settings {
             vms_max: 10,
             token_lifetime: Duration::from_secs(60),
+            log_addresses: Default::default(),
             logins: LoginLimits { failures: None, delay_max: None },
             conversion_delay: Duration::ZERO..=Duration::ZERO,
             inline_bytes_max: limits::INLINE_BYTES_MAX,

@@ -222,7 +222,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.dispatcher.counters_mut().addresses_refused += 1;
         let log_limiter = &mut self.acceptor.refusal_log_limiter;
         if let Some(suppressed) = log_limiter.allow(limits::REFUSAL_LOG_INTERVAL_S, now.unix) {
-            let (count, source) = (1 + suppressed, peer.source());
+            let (count, source) = (1 + suppressed, self.dispatcher.logged_source(peer));
             log::warn!(
                 "refused {count} connections because of --allow or --deny, the last one from {source}"
             );

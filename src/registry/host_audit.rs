@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process;
 
 use crate::app::audit::{Line, Subject, TARGET};
-use crate::model::Peer;
+use crate::model::LoggedPeer;
 use crate::sys::process::effective_uid;
 
 /// Logs that `command` has changed `subject`.
@@ -19,7 +19,7 @@ pub(super) fn log_change(event: &'static str, command: &'static str, subject: &S
 }
 
 fn line<'s>(event: &'static str, command: &'static str, uid: u32, subject: &'s Subject) -> Line<'s> {
-    let peer = Some(Peer::Unix { uid: Some(uid) });
+    let peer = LoggedPeer::user(Some(uid));
     Line { event, peer, dialect: "host", command: Some(command), detail: None, subject }
 }
 

@@ -92,6 +92,7 @@ pub(super) fn app_settings(config: &Config) -> app::Settings {
         vms_max: config.vms_max,
         token_lifetime: config.token_lifetime,
         logins: config.logins,
+        log_addresses: config.log_addresses,
         conversion_delay: config.conversion_delay.clone(),
         inline_bytes_max: limits::INLINE_BYTES_MAX,
     }

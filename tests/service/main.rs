@@ -12,6 +12,7 @@ mod addresses;
 mod audit;
 mod counters;
 mod install;
+mod log_addresses;
 mod logs;
 mod manager;
 mod reload;

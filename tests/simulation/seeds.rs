@@ -26,6 +26,7 @@ use vmherd::internals::app::login_limiter::LoginLimits;
 use vmherd::internals::app::{self, App};
 use vmherd::internals::ids::ConnId;
 use vmherd::internals::limits;
+use vmherd::internals::model::LogAddresses;
 use vmherd::internals::reactor::Reactor;
 use vmherd::internals::reactor::inspect::{Holdings, TraceEvent};
 
@@ -85,6 +86,7 @@ impl Simulation {
                 failures: Some(limits::LOGIN_FAILURES),
                 delay_max: Some(limits::LOGIN_DELAY_MAX),
             },
+            log_addresses: LogAddresses::Full,
             conversion_delay: CONVERSION_DELAY,
         };
         let embedding = world.borrow().env.workers.handlers.embedding(&config);

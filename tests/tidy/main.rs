@@ -64,6 +64,19 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "src/store/sqlite/served_file.rs",
         ],
     ),
+    // A log line shows a client's address through `src/model/logged_address.rs` only.
+    (
+        "Peer::Tcp(",
+        &[
+            "src/model",
+            "src/app/presence.rs",
+            "src/dialect/command/server.rs",
+            "src/embed/client.rs",
+            "tests/simulation/net.rs",
+        ],
+    ),
+    ("Source::V4(", &["src/model"]),
+    ("Source::V6(", &["src/model"]),
     ("thread::spawn", &[]),
     // The daemon's program sees what any other program sees.
     ("vmherd::internals", &["tests/simulation"]),

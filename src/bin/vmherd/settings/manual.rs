@@ -386,6 +386,14 @@ static SECTIONS: &[Section] = &[
                 "Which log lines are written, in the syntax of `RUST_LOG`: a level, or levels for targets, such as \
                  `warn,vmherd=debug`. The [audit log](operations.md#audit-log) is a target of its own.",
             ),
+            (
+                "log-addresses",
+                "How log lines show the addresses of clients. `full`: as they are, with the port. `hashed`: as seven \
+                 hexadecimal digits of a keyed hash; the key is random and new at each start of the daemon, so an \
+                 address has the same digits until then, and is not to be found from them. `none`: as `-`. `hashed` \
+                 and `none` show no port. [fail2ban](operations.md#audit-log) needs `full`. Replies, such as the \
+                 lists, show addresses as they are.",
+            ),
             ("log-format", "`text`, or one JSON object a line. The log goes to standard error."),
         ],
     ),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 #[cfg(feature = "qemu")]
 use vmherd::{Accelerator, GuestNetwork};
-use vmherd::{AddressRule, Durability, InvalidSetting, ListenerSpec, may_hold_password};
+use vmherd::{AddressRule, Durability, InvalidSetting, ListenerSpec, LogAddresses, may_hold_password};
 
 use super::partial::LogFormat;
 use super::setting::{Setting, setting};
@@ -264,6 +264,17 @@ pub(super) static SETTINGS: &[Setting] = &[
             }
         })
         .with_default("info"),
+    setting("log-addresses", "MODE", "how the log shows clients")
+        .text("full, hashed or none", |partial, text| {
+            let choices = [
+                ("full", LogAddresses::Full),
+                ("hashed", LogAddresses::Hashed),
+                ("none", LogAddresses::None),
+            ];
+            partial.config.log_addresses = parse_choice(text, choices)?;
+            Ok(())
+        })
+        .with_default("full"),
     setting("log-format", "text|json", "one event a line, on stderr")
         .text("text or json", |partial, text| {
             partial.log.format = parse_choice(text, [("text", LogFormat::Text), ("json", LogFormat::Json)])?;

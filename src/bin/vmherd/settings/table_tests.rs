@@ -72,6 +72,7 @@ fn every_setting_works_as_flag_and_as_variable() {
         ("http-host", "vms.example.org", hosts, "[AllowedHost(\"vms.example.org\")]"),
         #[cfg(feature = "http")]
         ("http-origin", "https://a.b:1", origins, "[AllowedOrigin(\"https://a.b:1\")]"),
+        ("log-addresses", "hashed", |c| format!("{:?}", c.log_addresses), "Hashed"),
         ("conversion-delay", "0.5..2", |c| format!("{:?}", c.conversion_delay), "500ms..=2s"),
         ("metrics-durability", "memory", |c| format!("{:?}", c.metrics_durability), "Memory"),
         ("metrics-retention", "30d", |c| format!("{:?}", c.metrics_retention), "Some(2592000s)"),
