@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    /// Whether an answer waits for the client to take a step.
+    /// Whether an answer is not in the output: it waits for the client to take a step, or the client has not taken it.
     pub fn owes_answer(&self) -> bool {
         self.codec.owes_answer()
     }
@@ -286,9 +286,9 @@ impl Session {
                     Wanted::Page(seq, listing, cursor) => return Step::NextPage(seq, listing, cursor),
                 }
             }
-            if let Some(ending) = self.ending
-                && !self.codec.owes_answer()
-            {
+            // An answer may wait for the client's next step.
+            let is_awaited = self.codec.owes_answer() && self.codec.incomplete_message().is_some();
+            if let Some(ending) = self.ending.filter(|_| !is_awaited) {
                 return self.finish(ending, output, date);
             }
             if !capacity.for_request || self.responses.as_ref().is_some_and(|responses| responses.is_barred())

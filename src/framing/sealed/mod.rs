@@ -52,6 +52,8 @@ enum State {
     /// The acknowledgement of the answer's length.
     AnswerAcknowledgement(Vec<u8>),
     Ended,
+    /// The same, and the client has not acknowledged the length of the answer.
+    Unacknowledged,
 }
 
 /// What the server contributes.
@@ -113,7 +115,8 @@ impl Sealed {
             State::RequestLength(_) if bytes.len() < LENGTH_BYTES => LENGTH_BYTES,
             State::RequestLength(_) if length::is_clear(&bytes[..LENGTH_BYTES]) => LENGTH_BYTES,
             State::RequestLength(_) => SEALED_LENGTH_BYTES,
-            State::Exchange | State::Answer(_) | State::Ended => return SealedEvent::NeedMore,
+            State::Exchange | State::Answer(_) => return SealedEvent::NeedMore,
+            State::Ended | State::Unacknowledged => return SealedEvent::NeedMore,
             _ => 1,
         };
         if bytes.len() < wanted {
@@ -150,7 +153,8 @@ impl Sealed {
                 self.state = State::AnswerAcknowledgement(body);
                 return;
             }
-            State::AnswerAcknowledgement(_) | State::Ended => {}
+            State::AnswerAcknowledgement(_) | State::Unacknowledged => self.state = State::Unacknowledged,
+            State::Ended => {}
             _ => output.push(&[REFUSED]),
         }
         sys::wipe(&mut text);
@@ -158,25 +162,25 @@ impl Sealed {
 
     /// Whether nothing more is read or written.
     pub fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
+        matches!(self.state, State::Ended | State::Unacknowledged)
     }
 
     /// Ends without another byte: the client sends no more.
     pub fn end(&mut self) {
-        self.state = State::Ended;
+        self.state = if self.owes_answer() { State::Unacknowledged } else { State::Ended };
     }
 
     /// The number of the step that the client has to take; `None` while the server has to.
     pub fn awaited(&self) -> Option<u32> {
         match self.state {
-            State::Exchange | State::Answer(_) | State::Ended => None,
+            State::Exchange | State::Answer(_) | State::Ended | State::Unacknowledged => None,
             _ => Some(self.step),
         }
     }
 
-    /// Whether the client has the length of the answer, but not the answer.
+    /// Whether the client has the length of the answer, but not the answer, even if it will not get it any more.
     pub fn owes_answer(&self) -> bool {
-        matches!(self.state, State::AnswerAcknowledgement(_))
+        matches!(self.state, State::AnswerAcknowledgement(_) | State::Unacknowledged)
     }
 
     /// Bytes of the answer, while it waits.
@@ -242,6 +246,7 @@ fn take_step(
             return Some((State::Ended, SealedEvent::Answered));
         }
         // The client has refused the step.
+        State::AnswerAcknowledgement(_) => return Some((State::Unacknowledged, SealedEvent::Refused)),
         _ => return Some((State::Ended, SealedEvent::Refused)),
     };
     Some((next, SealedEvent::Step))

@@ -55,37 +55,49 @@ fn keys() -> MessageKeys {
 fn run(chunks: &[&[u8]], first_generation: bool, answer: &str) -> (Vec<u8>, Vec<Happened>) {
     let (mut sealed, mut input, mut output) = (Sealed::default(), Buffer::new(), Buffer::new());
     let mut happened = Vec::new();
+    for chunk in chunks {
+        input.push(chunk);
+        happened.extend(exchange(&mut sealed, &mut input, &mut output, first_generation, answer));
+    }
+    happened.push(Happened::Waits(sealed.awaited()));
+    (output.as_slice().to_vec(), happened)
+}
+
+/// What the server does with its input.
+fn exchange(
+    sealed: &mut Sealed,
+    input: &mut Buffer,
+    output: &mut Buffer,
+    first_generation: bool,
+    answer: &str,
+) -> Vec<Happened> {
+    let mut happened = Vec::new();
     let rules = SealedRules {
         public_key_pem: SERVER_KEY,
         block_bytes: BLOCK.len(),
         first_generation,
         request_bytes_max: 4096,
     };
-    for chunk in chunks {
-        input.push(chunk);
-        loop {
-            happened.push(match sealed.next(&mut input, &mut output, rules) {
-                SealedEvent::NeedMore => break,
-                SealedEvent::Step => continue,
-                SealedEvent::Exchange(key, block) => {
-                    assert_eq!(key.block_bytes(), 256);
-                    sealed.exchanged(Exchanged { block: BLOCK.into(), keys: Box::new(keys()) }, &mut output);
-                    Happened::Exchange(block.len())
-                }
-                SealedEvent::Request(text) => {
-                    assert!(sealed.awaited().is_none());
-                    sealed.answer(answer.as_bytes().to_vec(), &mut output);
-                    assert!(sealed.owes_answer());
-                    Happened::Request(String::from_utf8(text).unwrap())
-                }
-                SealedEvent::Answered => Happened::Answered,
-                SealedEvent::Failed => Happened::Failed,
-                SealedEvent::Refused => Happened::Refused,
-            });
-        }
+    loop {
+        happened.push(match sealed.next(input, output, rules) {
+            SealedEvent::NeedMore => return happened,
+            SealedEvent::Step => continue,
+            SealedEvent::Exchange(key, block) => {
+                assert_eq!(key.block_bytes(), 256);
+                sealed.exchanged(Exchanged { block: BLOCK.into(), keys: Box::new(keys()) }, output);
+                Happened::Exchange(block.len())
+            }
+            SealedEvent::Request(text) => {
+                assert!(sealed.awaited().is_none());
+                sealed.answer(answer.as_bytes().to_vec(), output);
+                assert!(sealed.owes_answer());
+                Happened::Request(String::from_utf8(text).unwrap())
+            }
+            SealedEvent::Answered => Happened::Answered,
+            SealedEvent::Failed => Happened::Failed,
+            SealedEvent::Refused => Happened::Refused,
+        });
     }
-    happened.push(Happened::Waits(sealed.awaited()));
-    (output.as_slice().to_vec(), happened)
 }
 
 /// What a client sends before its request, and what it gets.
@@ -236,6 +248,24 @@ fn a_failure_before_the_request_is_a_refusal_and_after_the_answer_nothing() {
     sealed.answer(b"timed out".to_vec(), &mut output);
     sealed.answer(b"once more".to_vec(), &mut output);
     assert_eq!(output.as_slice(), b"0");
+}
+
+/// Its container, if the answer is about one, is destroyed.
+#[test]
+fn an_answer_that_is_not_acknowledged_stays_owed() {
+    let [length, body] = request(Third, REQUEST);
+    let stream = [&handshake().0[..], &length, &body].concat();
+    let (mut input, mut output) = (Buffer::new(), Buffer::new());
+    for (last, is_owed) in [(&b"0"[..], true), (b"", true), (b"1", false)] {
+        let mut sealed = Sealed::default();
+        input.push(&stream);
+        exchange(&mut sealed, &mut input, &mut output, true, ANSWER);
+        assert!(sealed.owes_answer() && !sealed.has_ended());
+        input.push(last);
+        exchange(&mut sealed, &mut input, &mut output, true, ANSWER);
+        sealed.end();
+        assert_eq!((sealed.owes_answer(), sealed.has_ended()), (is_owed, true), "{}", last.escape_ascii());
+    }
 }
 
 #[test]

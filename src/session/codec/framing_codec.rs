@@ -53,7 +53,7 @@ pub(in crate::session) trait FramingCodec: Send {
         0
     }
 
-    /// Whether an answer waits for the client to take a step.
+    /// Whether an answer is not in the output: it waits for the client to take a step, or the client has not taken it.
     fn owes_answer(&self) -> bool {
         false
     }
