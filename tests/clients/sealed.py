@@ -347,17 +347,21 @@ def replays(address, request):
         client.expect_end(b"0")
 
 
-def leaves(address, generation, when):
-    """A client that asks for a container and leaves before it has it."""
+def leaves(address, generation, what):
+    """A client that asks for a container and leaves before it has the answer. Says when it does `what`."""
     client = Client(address, int(generation), CREATE).until("answer length acknowledged")
     print("the length has come", flush=True)
-    if when == "silent":
+    if what == "stall":
         client.expect_end(b"")
         return
     # The test says when to go on.
     sys.stdin.readline()
-    if when == "acknowledged":
+    if what == "refuse":
+        client.send(b"0")
+        client.expect_end(b"")
+    if what == "acknowledge":
         client.send(b"1")
+        client.socket.shutdown(socket.SHUT_WR)
         print("acknowledged", flush=True)
         sys.stdin.readline()
     # The process ends, and the connection with it.

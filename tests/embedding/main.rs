@@ -12,9 +12,14 @@ mod handlers;
 mod host_loop;
 mod local_client;
 mod operator;
+#[cfg(feature = "sealed")]
+#[path = "../common/programs.rs"]
+mod programs;
 mod restarting;
 mod rows;
 mod running;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod starting;
 mod stopping;
 mod survivors;

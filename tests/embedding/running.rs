@@ -72,6 +72,16 @@ impl Bed {
         tcp_address(&self.addresses)
     }
 
+    /// The address of its sealed listener.
+    #[cfg(feature = "sealed")]
+    pub fn sealed_address(&self) -> SocketAddr {
+        let find = |address: &ListenAddress| match address {
+            ListenAddress::Sealed(address) => Some(*address),
+            _ => None,
+        };
+        self.addresses.iter().find_map(find).expect("a sealed listener")
+    }
+
     /// The number of containers that may still be created.
     pub fn containers_available(&self) -> Option<u32> {
         self.running.statistics().expect("it answers").containers_available
