@@ -14,6 +14,11 @@ mod logins;
 mod memory;
 #[path = "../common/overload.rs"]
 mod overload;
+#[cfg(feature = "sealed")]
+#[path = "../common/programs.rs"]
+mod programs;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod slots;
 #[path = "../common/swarm.rs"]
 mod swarm;
