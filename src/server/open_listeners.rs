@@ -7,19 +7,29 @@ use crate::config::ListenAddress;
 pub(super) fn describe_open_listeners<'a>(
     listeners: impl IntoIterator<Item = (&'a ListenAddress, ListenerPolicy)>,
 ) -> Option<String> {
-    let open: Vec<String> =
-        listeners.into_iter().filter_map(|(address, of)| describe_listener(address, of)).collect();
-    if open.is_empty() {
-        return None;
+    let (mut open, mut has_sealed, mut has_others) = (Vec::new(), false, false);
+    for (address, policy) in listeners {
+        if let Some(description) = describe_listener(address, policy) {
+            let is_sealed = matches!(address, ListenAddress::Sealed(_));
+            (has_sealed, has_others) = (has_sealed | is_sealed, has_others | !is_sealed);
+            open.push(description);
+        }
     }
-    Some(format!(
-        "open without a password: {}; to close it: --listen ADDRESS?open=none and --registration closed \
-         (docs/security.md)",
-        open.join("; ")
-    ))
+    let how = match (has_others, has_sealed) {
+        (false, false) => return None,
+        (true, false) => "--listen ADDRESS?open=none and --registration closed",
+        (false, true) => "--sealed-tokens",
+        (true, true) => {
+            "--listen ADDRESS?open=none and --registration closed, and --sealed-tokens for sealed listeners"
+        }
+    };
+    Some(format!("open without a password: {}; to close it: {how} (docs/security.md)", open.join("; ")))
 }
 
 fn describe_listener(address: &ListenAddress, policy: ListenerPolicy) -> Option<String> {
+    if policy.demands_access_token {
+        return None;
+    }
     let groups = (!policy.anonymous_access.is_empty()).then(|| policy.anonymous_access.to_string());
     let registration = policy.open_registration.then(|| "registration".to_owned());
     let what: Vec<String> = groups.into_iter().chain(registration).collect();
@@ -82,5 +92,26 @@ mod tests {
              client of a proxy among them; to close it: --listen ADDRESS?open=none and --registration closed \
              (docs/security.md)"
         );
+    }
+
+    #[test]
+    fn sealed_listeners_are_closed_by_demanding_tokens() {
+        let sealed = ListenAddress::Sealed("0.0.0.0:6150".parse().unwrap());
+        let verbs = policy(false, false, [AccessGroup::Verb].into_iter().collect());
+        let demanding = ListenerPolicy { demands_access_token: true, ..verbs };
+        assert_eq!(describe_open_listeners([(&sealed, demanding)]), None);
+        let line = describe_open_listeners([(&sealed, verbs)]).expect("something is open");
+        assert_eq!(
+            line,
+            "open without a password: sealed://0.0.0.0:6150 (verb) to every client that reaches it; to close it: \
+             --sealed-tokens (docs/security.md)"
+        );
+        let here = tcp("127.0.0.1:8888");
+        let both = [(&sealed, verbs), (&here, policy(true, false, AnonymousAccess::ALL))];
+        let line = describe_open_listeners(both).expect("something is open");
+        assert!(line.ends_with(
+            "to close it: --listen ADDRESS?open=none and --registration closed, and --sealed-tokens for sealed \
+             listeners (docs/security.md)"
+        ));
     }
 }
