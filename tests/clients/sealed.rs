@@ -192,3 +192,31 @@ fn beyond_this_host_the_first_generation_has_to_be_allowed() {
         }
     }
 }
+
+#[test]
+fn access_tokens_are_checked_before_the_verb() {
+    let daemon = sealed().arg("--sealed-tokens").start();
+    let token = |arguments: &[&str]| {
+        let mut command = clean(env!("CARGO_BIN_EXE_vmherd"));
+        let added = succeed(command.arg("token").args(arguments).arg("--state-dir").arg(daemon.state_dir()));
+        added.stdout
+    };
+    let added = token(&["add"]);
+    let secret = added.split_whitespace().find(|word| word.len() == 124).expect("a token").to_owned();
+    let stat = |token: &str| json!({"verb": "STAT", "parameters": {"access_token": token}}).to_string();
+    let (good, unknown) = (stat(&secret), stat(&"x".repeat(124)));
+    let reboot = r#"{"verb": "REBOOT", "parameters": {}}"#;
+    let address = daemon.addresses()[1];
+    for generation in GENERATIONS {
+        let answers = ask_sealed(address, generation, &[&good, STAT, &unknown, reboot]);
+        assert_eq!(answers[0]["message"], "OK");
+        assert_eq!(answers[1], refusal("Bad request (Access token is required)"));
+        assert_eq!(answers[2], refusal("Bad authentication (Invalid access token)"));
+        assert_eq!(answers[3], refusal("Bad request (Access token is required)"));
+    }
+    token(&["disable", "1"]);
+    let answers = ask_sealed(address, 3, &[&good]);
+    assert_eq!(answers[0], refusal("Bad authentication (Invalid access token)"));
+    let log = daemon.log();
+    assert!(!log.contains(&secret[..20]), "no token is logged: {log}");
+}
