@@ -220,7 +220,8 @@ impl Session {
 
     /// Begins to end the session if its deadline has passed; returns whether it has.
     pub fn expire(&mut self, rules: &Rules, now: Instant) -> bool {
-        if self.ending.is_some() || self.deadline(rules).is_none_or(|deadline| now < deadline) {
+        let is_over = self.ending.is_some() && !self.awaits_acknowledgement();
+        if is_over || self.deadline(rules).is_none_or(|deadline| now < deadline) {
             return false;
         }
         match self.deadline_state.current() {
@@ -286,9 +287,7 @@ impl Session {
                     Wanted::Page(seq, listing, cursor) => return Step::NextPage(seq, listing, cursor),
                 }
             }
-            // An answer may wait for the client's next step.
-            let is_awaited = self.codec.owes_answer() && self.codec.incomplete_message().is_some();
-            if let Some(ending) = self.ending.filter(|_| !is_awaited) {
+            if let Some(ending) = self.ending.filter(|_| !self.awaits_acknowledgement()) {
                 return self.finish(ending, output, date);
             }
             if !capacity.for_request || self.responses.as_ref().is_some_and(|responses| responses.is_barred())
@@ -428,6 +427,11 @@ impl Session {
             None if self.has_open() => None,
             None => Some(WaitMode::Idle),
         }
+    }
+
+    /// Whether an answer waits for the client's next step.
+    fn awaits_acknowledgement(&self) -> bool {
+        self.codec.owes_answer() && self.codec.incomplete_message().is_some()
     }
 
     fn has_open(&self) -> bool {

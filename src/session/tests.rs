@@ -9,6 +9,8 @@ use crate::model::{Caller, CommandName, Cursor, Items, List, Listing, LongMessag
 mod delayed;
 mod long;
 mod refused;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod steps;
 mod text;
 
