@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::client_codec::{Framing, frame};
+use super::client_codec::frame;
 use super::codec;
 use super::connection::ReadPace;
 use super::fault_config::FaultConfig;
+use super::framing::Framing;
 use super::random::Random;
 use super::request::{InvalidRequest, Request};
 use super::response::ClosingError;
@@ -19,6 +20,8 @@ pub(super) fn incomplete_request(framing: Framing, config: &FaultConfig, random:
     let (is_short, much) = (random.chance(40), config.anonymous_bytes_max + random.mostly_few(1, 200_000));
     match (framing, is_short) {
         (Framing::RawJson | Framing::Text, _) => {}
+        #[cfg(feature = "sealed")]
+        (Framing::Sealed, _) => {}
         (Framing::Http, true) => {
             plan.push(Step::Expect(Request::Closing(ClosingError::CutShort)));
             let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\n{\"command\": ";

@@ -4,17 +4,10 @@
 use std::collections::VecDeque;
 
 use super::codec::{self, BodyLength, Decoder, HttpResponse, Message};
+use super::framing::Framing;
 use super::random::Random;
-
-/// The framing of a client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Framing {
-    RawJson,
-    /// Lines of metrics text.
-    Text,
-    Http,
-    WebSocket,
-}
+#[cfg(feature = "sealed")]
+use super::sealed_client::{SealedClient, SealedMessage};
 
 /// The encoder and decoder of one connection.
 pub(super) struct ClientCodec {
@@ -28,6 +21,8 @@ pub(super) struct ClientCodec {
     close_code: Option<u16>,
     /// Further responses are allowed but not required.
     pub(super) responses_are_optional: bool,
+    #[cfg(feature = "sealed")]
+    pub(super) sealed: Option<Box<SealedClient>>,
 }
 
 /// A decoded message of the server.
@@ -37,6 +32,9 @@ pub(super) enum ServerMessage {
     Response(String, Option<u16>),
     /// `100 Continue`: the body may be sent.
     Continue,
+    /// The server has refused a step of a sealed client.
+    #[cfg(feature = "sealed")]
+    Refusal { has_broken_rule: bool },
 }
 
 /// How an HTTP request is encoded.
@@ -60,6 +58,8 @@ impl ClientCodec {
             pings: VecDeque::new(),
             close_code: None,
             responses_are_optional: false,
+            #[cfg(feature = "sealed")]
+            sealed: None,
         }
     }
 
@@ -70,6 +70,8 @@ impl ClientCodec {
         match self.framing {
             Framing::RawJson | Framing::Text | Framing::Http => b"",
             Framing::WebSocket => codec::HANDSHAKE.as_bytes(),
+            #[cfg(feature = "sealed")]
+            Framing::Sealed => b"",
         }
     }
 
@@ -147,6 +149,15 @@ impl ClientCodec {
 
     /// Adds input; returns the messages it completes.
     pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<ServerMessage>, String> {
+        #[cfg(feature = "sealed")]
+        if let Some(sealed) = &mut self.sealed {
+            let messages = sealed.receive(bytes)?.into_iter();
+            let message = |message| match message {
+                SealedMessage::Answer(text) => ServerMessage::Response(text, None),
+                SealedMessage::Refusal { has_broken_rule } => ServerMessage::Refusal { has_broken_rule },
+            };
+            return Ok(messages.map(message).collect());
+        }
         self.decoder.push(bytes);
         let mut found = Vec::new();
         while let Some(message) = self.next()? {
@@ -160,6 +171,10 @@ impl ClientCodec {
 
     /// Whether no message is partly received, or only one that a close frame may leave unfinished.
     pub(super) fn is_at_boundary(&self) -> bool {
+        #[cfg(feature = "sealed")]
+        if let Some(sealed) = &self.sealed {
+            return sealed.is_at_boundary();
+        }
         let may_be_unfinished = self.responses_are_optional || self.is_finished();
         self.decoder.is_between_replies()
             || may_be_unfinished && self.is_in_message() && self.decoder.rest().is_empty()
@@ -172,11 +187,19 @@ impl ClientCodec {
 
     /// Whether the server has announced its last response.
     pub(super) fn is_finished(&self) -> bool {
+        #[cfg(feature = "sealed")]
+        if let Some(sealed) = &self.sealed {
+            return sealed.is_finished();
+        }
         self.decoder.is_finished()
     }
 
     /// Whether neither a handshake nor a pong is pending.
     pub(super) fn has_nothing_pending(&self) -> bool {
+        #[cfg(feature = "sealed")]
+        if let Some(sealed) = &self.sealed {
+            return sealed.has_nothing_pending();
+        }
         self.responses_are_optional || !self.awaits_handshake && self.pings.is_empty()
     }
 
@@ -186,6 +209,8 @@ impl ClientCodec {
             Framing::Text => self.decoder.text_reply()?,
             Framing::Http => return self.next_of_http(),
             Framing::WebSocket => return self.next_of_websocket(),
+            #[cfg(feature = "sealed")]
+            Framing::Sealed => unreachable!("decoded above"),
         };
         Ok(response.map(|text| ServerMessage::Response(text, None)))
     }

@@ -18,6 +18,7 @@ use vmherd::internals::reactor::net::{Readable, Receipt, Received as Taken};
 pub(super) struct Connection {
     /// The client at the other end.
     pub(super) client: usize,
+    pub(super) address: [u8; 4],
     pub(super) port: u16,
     /// The id that the server gave it.
     pub(super) id: Option<ConnId>,
@@ -94,9 +95,10 @@ pub(super) struct Due {
 }
 
 impl Connection {
-    pub(super) fn new(client: usize, port: u16, config: &FaultConfig) -> Connection {
+    pub(super) fn new(client: usize, address: [u8; 4], port: u16, config: &FaultConfig) -> Connection {
         Connection {
             client,
+            address,
             port,
             id: None,
             accepted: None,

@@ -11,6 +11,8 @@ use super::network::Network;
 use super::point_model::PointModel;
 use super::random::Random;
 use super::reference_model::ReferenceModel;
+#[cfg(feature = "sealed")]
+use super::sealed_script::Generation;
 use super::trace::Trace;
 use super::wall_clock::WallClock;
 use vmherd::internals::clock::Instant;
@@ -40,6 +42,9 @@ pub(super) struct Knowledge {
     pub(super) points: PointModel,
     /// When conversions are due, by their unique marks.
     pub(super) conversions_due: HashMap<u64, Instant>,
+    /// What sealed clients have sent that got an answer.
+    #[cfg(feature = "sealed")]
+    pub(super) recordings: Vec<(Generation, Vec<u8>)>,
 }
 
 /// The server's end.

@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 
-use super::client_codec::{ClientCodec, Framing, HttpStyle, ServerMessage};
+use super::client_codec::{ClientCodec, HttpStyle, ServerMessage};
 use super::environment::Environment;
 use super::expectations::Expectations;
+use super::framing::Framing;
 use super::metric_requests::{MetricContext, MetricRequest, line_of};
 use super::point_model::Requester;
 use super::random_request;
@@ -26,6 +27,9 @@ pub(super) struct Exchange {
     pub(super) withheld_body: Option<Vec<u8>>,
     pub(super) codec: ClientCodec,
     pub(super) expectations: Expectations,
+    /// The request of a sealed client, until it is sent.
+    #[cfg(feature = "sealed")]
+    pub(super) sealed_request: Option<Request>,
     marks: u64,
 }
 
@@ -37,12 +41,22 @@ impl Exchange {
             withheld_body: None,
             codec: ClientCodec::new(framing),
             expectations: Expectations::new(number, listener, framing),
+            #[cfg(feature = "sealed")]
+            sealed_request: None,
             marks: number as u64 * 1_000_000,
         }
     }
 
     pub(super) fn has_nothing_pending(&self) -> bool {
         self.expectations.has_nothing_pending() && self.codec.has_nothing_pending()
+    }
+
+    /// Whether an answer comes only after a step of the client.
+    pub(super) fn owes_step(&self) -> bool {
+        #[cfg(feature = "sealed")]
+        return self.codec.sealed.as_ref().is_some_and(|sealed| sealed.has_answer_length());
+        #[cfg(not(feature = "sealed"))]
+        false
     }
 
     // ── Input ──
@@ -55,12 +69,20 @@ impl Exchange {
         is_refused: bool,
         env: &mut Environment,
     ) -> Result<(), String> {
+        #[cfg(feature = "sealed")]
+        if let Some(sealed) = &mut self.codec.sealed {
+            sealed.is_out_of_memory = is_refused;
+        }
         let messages = self
             .codec
             .decode(bytes)
             .map_err(|error| format!("{error}: {}", bytes[..bytes.len().min(300)].escape_ascii()))?;
+        #[cfg(feature = "sealed")]
+        self.note_sealed(env);
         for message in messages {
             match message {
+                #[cfg(feature = "sealed")]
+                ServerMessage::Refusal { has_broken_rule } => self.check_refusal(has_broken_rule, env)?,
                 ServerMessage::Response(text, _) if is_refused && is_out_of_memory(&text) => {
                     self.expectations.has_closing_error = true;
                 }
@@ -69,6 +91,8 @@ impl Exchange {
                         let shown: String = text.chars().take(300).collect();
                         format!("{error}: {shown}")
                     })?;
+                    #[cfg(feature = "sealed")]
+                    self.record_sealed(env);
                 }
                 ServerMessage::Continue => {
                     let body = self.withheld_body.take().ok_or("100 Continue without a withheld body")?;
@@ -108,6 +132,19 @@ impl Exchange {
     pub(super) fn new_custom(&mut self, env: &mut Environment) -> Request {
         self.marks += 1;
         Request::Custom(random_request::custom(self.marks, None, &mut env.random))
+    }
+
+    /// The same for a verb.
+    #[cfg(feature = "sealed")]
+    pub(super) fn new_custom_verb(&mut self, env: &mut Environment) -> Request {
+        loop {
+            match self.new_custom(env) {
+                Request::Custom(custom) if custom.is_verb() => {
+                    return Request::Custom(custom.without_http());
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The context of its requests for metrics.

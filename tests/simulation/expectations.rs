@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::action_requests::ActionRequest;
-use super::client_codec::Framing;
 use super::environment::Environment;
+use super::framing::Framing;
 use super::reference_model::ModelToken;
 use super::reply_context::{Auth, ReplyContext, RequestHead};
 use super::request::Request;

@@ -1,4 +1,4 @@
-//! Checks that the queue of a lane is fair between connections, whatever the queue does inside.
+//! Checks that the queue of a lane is fair between accounts: connections, or for key exchanges their sources, whatever the queue does inside.
 //!
 //! A connection that always has jobs queued must not delay or displace the jobs of others: a job is refused or evicted
 //! only in favour of connections with less queued, and while two connections both have jobs queued, neither gets much
@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::verification::{Verification, ensure};
+use vmherd::internals::work::Lane;
 use vmherd::internals::worker::{Account, Job, Priority};
 
-/// The queued jobs of one lane, by connection. Jobs of logins and pages of lists have rules of their own.
+/// The queued jobs of one lane, by account. Jobs of logins and pages of lists have rules of their own.
 #[derive(Default)]
 pub(super) struct FairnessMonitor {
     usage: BTreeMap<Account, Usage>,
@@ -33,7 +34,7 @@ struct Usage {
 impl FairnessMonitor {
     /// `job` has been queued.
     pub(super) fn add(&mut self, job: &Job) {
-        let Some(account) = connection_of(job) else { return };
+        let Some(account) = account_of(job) else { return };
         self.heaviest = self.heaviest.max(job.weight as i64);
         let own = self.usage.entry(account).or_default();
         own.queued += 1;
@@ -51,7 +52,7 @@ impl FairnessMonitor {
 
     /// `job` was refused because the queue is full.
     pub(super) fn check_refusal(&self, job: &Job) -> Verification {
-        let Some(account) = connection_of(job) else { return Ok(()) };
+        let Some(account) = account_of(job) else { return Ok(()) };
         let weight = self.weight_of(account) + job.weight;
         let has_heavier = self.usage.values().any(|usage| usage.queued_weight > weight);
         ensure(!has_heavier, "a job is refused, and another connection has more queued")
@@ -59,10 +60,10 @@ impl FairnessMonitor {
 
     /// `job` was evicted from the queue in favour of `newer`.
     pub(super) fn evict(&mut self, job: &Job, newer: &Job) -> Verification {
-        let Some(account) = connection_of(job) else { return Ok(()) };
+        let Some(account) = account_of(job) else { return Ok(()) };
         let weight = self.weight_of(account);
         self.remove(account, job);
-        match connection_of(newer) {
+        match account_of(newer) {
             Some(newer_account) => ensure(
                 weight > self.weight_of(newer_account) + newer.weight,
                 "a job is evicted in favour of a connection with more queued",
@@ -73,7 +74,7 @@ impl FairnessMonitor {
 
     /// `job` was taken from the queue, to be run.
     pub(super) fn take(&mut self, job: &Job) -> Verification {
-        let Some(account) = connection_of(job) else { return Ok(()) };
+        let Some(account) = account_of(job) else { return Ok(()) };
         if !job.state.is_abandoned() {
             self.usage.entry(account).or_default().taken += job.weight as i64;
         }
@@ -105,11 +106,12 @@ impl FairnessMonitor {
     }
 }
 
-/// The connection that a job is charged to, if it is one in its turn.
-fn connection_of(job: &Job) -> Option<Account> {
-    let is_in_turn = job.priority != Priority::Low && !job.work.is_page();
+/// The account that a job is charged to, if it is one in its turn.
+fn account_of(job: &Job) -> Option<Account> {
+    let is_login = job.work.lane() == Lane::Auth;
+    let is_in_turn = job.priority != Priority::Low && !job.work.is_page() && !is_login;
     match job.accounts {
-        (account @ Account::Connection(_), None) if is_in_turn => Some(account),
+        (account, None) if is_in_turn => Some(account),
         _ => None,
     }
 }

@@ -3,10 +3,14 @@
 use std::collections::VecDeque;
 
 use super::environment::Environment;
+#[cfg(feature = "sealed")]
+use super::net::peer_of;
 use super::world::Shared;
 use vmherd::internals::limits;
 use vmherd::internals::store::Write;
 use vmherd::internals::work::{Compute, Hash, Lane, Read, Work};
+#[cfg(feature = "sealed")]
+use vmherd::internals::worker::Account;
 use vmherd::internals::worker::{Completion, Job, Jobs, LaneStatus, QueueFull, RunId};
 
 /// The workers.
@@ -21,6 +25,14 @@ impl Jobs for FakeJobs {
             && !(1..=limits::POINTS_PER_REQUEST_MAX).contains(&points.len())
         {
             env.fail(format!("{} points are put at once", points.len()));
+        }
+        #[cfg(feature = "sealed")]
+        if let Work::Exchange(_) = &job.work {
+            let connection = env.network.open_connection(job.key.request_key.conn);
+            let source = connection.map(|connection| Account::Source(peer_of(connection).source()));
+            if source != Some(job.accounts.0) || job.accounts.1.is_some() {
+                env.fail(format!("a key exchange is charged to {:?}", job.accounts));
+            }
         }
         let Environment { now, workers, config, .. } = env;
         workers.submit(job, *now, config)

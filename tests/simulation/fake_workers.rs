@@ -1,5 +1,5 @@
 //! Simulated workers: every job is really run, on a store in memory, but when, in which order and whether its result
-//! is delivered is random. Passwords are not hashed: that would take real time.
+//! is delivered is random.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::delivery::Delivery;
 use super::fairness::FairnessMonitor;
 use super::fake_handlers::FakeHandlers;
+use super::fake_tasks::{COST, TaskResult, is_of_points, run_task, with_keys_max};
 use super::fault_config::FaultConfig;
 use super::faulty_store::StoreFaults;
 use super::maintenance::Maintenance;
@@ -17,10 +18,9 @@ use vmherd::internals::clock::Instant;
 use vmherd::internals::embed::HandlerCall;
 use vmherd::internals::ids::ConnId;
 use vmherd::internals::limits;
-use vmherd::internals::store::{StoreError, StoreFactory, Write};
-use vmherd::internals::work::pages::PageRequest;
-use vmherd::internals::work::password::{Cost, PasswordCheck, known_costs};
-use vmherd::internals::work::{Hash, Lane, Read, Work, WorkError, WorkResult, WorkerContext};
+use vmherd::internals::store::{StoreError, StoreFactory};
+use vmherd::internals::work::password::known_costs;
+use vmherd::internals::work::{Lane, Work, WorkError, WorkerContext};
 use vmherd::internals::worker::{
     Backlog, BatchPolicy, Completion, Job, JobKey, LaneStatus, Priority, QueueFull, RunId,
 };
@@ -381,69 +381,12 @@ impl FakeWorkers {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&mut self, work: Work, config: &FaultConfig) -> Result<WorkResult, WorkError> {
-        let is_write = matches!(work, Work::Write(_));
-        match work {
-            Work::Hash(Hash::New { password }) => {
-                return Ok(WorkResult::Hashed(fake_hash(password.expose())));
-            }
-            Work::Hash(Hash::Verify { password, stored }) => {
-                let hash = fake_hash(password.expose());
-                let is_right = stored.is_some_and(|stored| stored == hash);
-                let right = if self.random.chance(20) {
-                    PasswordCheck::RightRehashed(hash)
-                } else {
-                    PasswordCheck::Right
-                };
-                return Ok(WorkResult::Verified(if is_right { right } else { PasswordCheck::Wrong }));
-            }
-            _ => {}
-        }
-        let is_computing = work.lane() == Lane::Compute;
-        if is_computing || !self.random.chance(config.failed_percent) {
-            return self.tools.run([&work]).pop().expect("one result for one work");
-        }
-        let why = "a simulated fault".to_owned();
-        Err(WorkError::Store(match self.random.between(0, 2) {
-            0 => StoreError::Busy,
-            1 if is_write => {
-                if self.random.chance(50) {
-                    self.tools.run([&work]);
-                }
-                StoreError::OutcomeUnknown(why)
-            }
-            _ => StoreError::Unavailable(why),
-        }))
+    fn run(&mut self, work: Work, config: &FaultConfig) -> TaskResult {
+        run_task(work, &mut self.tools, &mut self.random, config)
     }
 }
 
 /// Records the first failure.
 fn note(first: &mut Verification, verification: Verification) {
     *first = first.clone().and(verification);
-}
-
-fn is_of_points(work: &Work) -> bool {
-    matches!(
-        work,
-        Work::Write(Write::Put { .. }) | Work::Read(Read::ListPage { page: PageRequest::Points { .. }, .. })
-    )
-}
-
-/// The same work with a limit of `max` keys.
-fn with_keys_max(work: Work, max: u64) -> Work {
-    match work {
-        Work::Write(Write::Put { login, points, is_atomic, keys_max }) => {
-            Work::Write(Write::Put { login, points, is_atomic, keys_max: keys_max.min(max) })
-        }
-        other => other,
-    }
-}
-
-type TaskResult = Result<WorkResult, WorkError>;
-
-const COST: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
-
-/// Stands in for the hash of a password.
-pub(super) fn fake_hash(password: &str) -> String {
-    format!("fake:{password}")
 }

@@ -57,6 +57,12 @@ pub(super) struct FaultConfig {
     pub(super) handlers_close_percent: usize,
     /// Percent of calls that do not return.
     pub(super) handlers_hang_percent: usize,
+    // ── Sealed connections ──
+    /// The first generation of clients is accepted.
+    #[cfg(feature = "sealed")]
+    pub(super) accepts_first_generation: bool,
+    /// Most clients are sealed, and come at the same time.
+    pub(super) many_sealed: bool,
     // ── The points ──
     /// Points are written behind, to a faulty store.
     pub(super) writes_behind: bool,
@@ -153,6 +159,9 @@ impl FaultConfig {
             handlers_failed_percent,
             handlers_close_percent,
             handlers_hang_percent,
+            #[cfg(feature = "sealed")]
+            accepts_first_generation: random.chance(70),
+            many_sealed: cfg!(feature = "sealed") && random.chance(6),
             writes_behind: is_crowded || random.chance(50),
             removes_points: is_crowded || random.chance(30),
             keys_max: match is_crowded || random.chance(30) {
@@ -206,6 +215,7 @@ impl FaultConfig {
             many_vms: false,
             many_points: false,
             many_convert: false,
+            many_sealed: false,
             clients_hoard: false,
             buffers_bytes_max: limits::BUFFERS_BYTES_MAX,
             bounds: Bounds { delayed_bytes: limits::DELAYED_BYTES_MAX, ..self.bounds },

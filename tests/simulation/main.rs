@@ -11,6 +11,7 @@ mod action_oracle;
 mod action_requests;
 mod bad_requests;
 mod client;
+mod client_checks;
 mod client_codec;
 mod clients;
 #[path = "../common/codec.rs"]
@@ -27,10 +28,14 @@ mod expectations;
 mod fairness;
 mod fake_handlers;
 mod fake_jobs;
+#[cfg(feature = "sealed")]
+mod fake_keys;
+mod fake_tasks;
 mod fake_workers;
 mod fault_config;
 mod faulty_store;
 mod final_store;
+mod framing;
 mod handler_calls;
 mod maintenance;
 mod managed_vms;
@@ -52,6 +57,14 @@ mod request;
 #[cfg(all(feature = "http", feature = "websocket"))]
 mod request_texts;
 mod response;
+#[cfg(feature = "sealed")]
+mod sealed_client;
+#[cfg(feature = "sealed")]
+mod sealed_exchange;
+#[cfg(feature = "sealed")]
+mod sealed_messages;
+#[cfg(feature = "sealed")]
+mod sealed_script;
 mod seeds;
 mod server_settings;
 mod steps;

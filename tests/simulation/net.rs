@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::connection::Due;
+use super::connection::{Connection, Due};
 use super::environment::Environment;
 use super::network::LISTENERS;
 use super::world::Shared;
@@ -104,7 +104,7 @@ impl Net for FakeNet {
         }
         env.network.connections[connection].accepted = Some(env.now);
         env.log(|| format!("connection {connection} is accepted"));
-        let peer = Peer::Tcp([127, 0, 0, 1].into(), env.network.connections[connection].port);
+        let peer = peer_of(&env.network.connections[connection]);
         Ok((FakeSocket { world: Rc::clone(&self.0), connection }, peer))
     }
 
@@ -194,6 +194,11 @@ impl Drop for FakeSocket {
     }
 }
 
+/// The client of a connection, as the server sees it.
+pub(super) fn peer_of(connection: &Connection) -> Peer {
+    Peer::Tcp(connection.address.into(), connection.port)
+}
+
 /// Appends the events that are due, in any order, some of them late, and spurious ones; whether there are any.
 fn take_events(env: &mut Environment, events: &mut Vec<Event>) -> bool {
     let before = events.len();
@@ -270,7 +275,8 @@ fn add_noise(env: &mut Environment, events: &mut Vec<Event>) {
         }
     }
     if random.chance(config.spurious_percent) {
-        events.push(random.pick(&[Event::Woken, Event::Acceptable(0), Event::Acceptable(1)]));
+        let listener = random.between(0, LISTENERS - 1);
+        events.push(random.pick(&[Event::Woken, Event::Acceptable(listener)]));
     }
 }
 

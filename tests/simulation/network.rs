@@ -43,7 +43,8 @@ impl Network {
     /// Connects a client; returns the index of its connection.
     pub(super) fn connect(&mut self, client: usize, listener: usize, config: &FaultConfig) -> usize {
         let index = self.connections.len();
-        self.connections.push(Connection::new(client, FIRST_PORT + index as u16, config));
+        let (address, port) = (address_of(client, listener), FIRST_PORT + index as u16);
+        self.connections.push(Connection::new(client, address, port, config));
         if self.is_listening {
             let listener = &mut self.listeners[listener];
             listener.backlog.push_back(index);
@@ -114,10 +115,18 @@ impl Network {
     }
 }
 
+/// The address of a client. Those of the sealed listener have few, which share the workers.
+fn address_of(client: usize, listener: usize) -> [u8; 4] {
+    if listener <= CLOSED_LISTENER { [127, 0, 0, 1] } else { [127, 0, 1, client as u8 % 3] }
+}
+
 /// The number of listeners.
-pub(super) const LISTENERS: usize = 2;
+pub(super) const LISTENERS: usize = 2 + cfg!(feature = "sealed") as usize;
 /// The listener with closed registration, whose clients need a login for everything.
 pub(super) const CLOSED_LISTENER: usize = 1;
+/// The listener whose clients speak the sealed framing.
+#[cfg(feature = "sealed")]
+pub(super) const SEALED_LISTENER: usize = 2;
 /// How far deadlines may be exceeded, since iterations take time.
 pub(super) const SLACK: Duration = Duration::from_secs(1);
 const FIRST_PORT: u16 = 10_000;

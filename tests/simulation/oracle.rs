@@ -329,7 +329,7 @@ fn check_bad(bad: InvalidRequest, response: &Response) -> Verification {
         InvalidRequest::Array => message.starts_with("a request must be an object"),
         InvalidRequest::UnknownCommand | InvalidRequest::OperatorCommand => message == "Unknown command",
         InvalidRequest::UnknownVerb => message == "Bad request (Unknown verb)",
-        InvalidRequest::BareVerb => message == "Bad request (Malformed request)",
+        InvalidRequest::BareVerb | InvalidRequest::NoVerb => message == "Bad request (Malformed request)",
         InvalidRequest::BadId => message.contains("request_id"),
         InvalidRequest::UnknownField(mark) => message.contains(&format!("mark{mark}")),
         InvalidRequest::ShortPassword => {

@@ -7,9 +7,9 @@ use super::action_requests::ActionRequest;
 use super::bad_requests::{
     closing_error, cross_protocol_post, incomplete_request, slow_sender, wrong_protocol,
 };
-use super::client_codec::Framing;
 use super::connection::ReadPace;
 use super::fault_config::FaultConfig;
+use super::framing::Framing;
 use super::metric_requests::MetricRequest;
 use super::point_plan;
 use super::random::Random;
@@ -30,6 +30,10 @@ pub(super) fn plan(
 ) -> VecDeque<Step> {
     if config.is_greedy(number) {
         return greedy(random).into();
+    }
+    #[cfg(feature = "sealed")]
+    if framing == Framing::Sealed {
+        return seals(random).into();
     }
     if config.has_greedy_client {
         return modest(framing, random, model).into();
@@ -78,6 +82,16 @@ fn greedy(random: &mut Random) -> Vec<Step> {
     };
     let mut plan: Vec<Step> = (0..random.between(300, 1200)).map(|_| request(random)).collect();
     plan.extend([Step::AwaitResponses, Step::Finish]);
+    plan
+}
+
+/// Sends one request to the sealed listener, or fails to.
+#[cfg(feature = "sealed")]
+fn seals(random: &mut Random) -> Vec<Step> {
+    let mut plan = vec![read_pace(random), Step::Seal, Step::AwaitResponses];
+    if random.chance(50) {
+        plan.extend([Step::Pause(random.micros(0, 1_000_000)), random.pick_end()]);
+    }
     plan
 }
 

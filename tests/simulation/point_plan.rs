@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::client_codec::Framing;
 use super::connection::ReadPace;
 use super::fault_config::FaultConfig;
+use super::framing::Framing;
 use super::metric_requests::MetricRequest;
 use super::random::Random;
 use super::reference_model::ReferenceModel;

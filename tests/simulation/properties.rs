@@ -3,8 +3,9 @@
 //!
 //! Each test tries many cases; the number in a failure is the seed of its case.
 
-use super::client_codec::{ClientCodec, Framing, HttpStyle, ServerMessage, frame};
+use super::client_codec::{ClientCodec, HttpStyle, ServerMessage, frame};
 use super::codec;
+use super::framing::Framing;
 use super::random::Random;
 use super::request_texts::{any_request, text};
 use vmherd::internals::buffer::Buffer;

@@ -78,6 +78,9 @@ pub(super) enum InvalidRequest {
     UnknownVerb,
     /// A verb without parameters.
     BareVerb,
+    /// A request of another dialect, where there are verbs only.
+    #[cfg_attr(not(feature = "sealed"), allow(dead_code))]
+    NoVerb,
     // Errors that only an authenticated client gets:
     UnknownList,
     EmptyUpdate,
@@ -192,7 +195,9 @@ impl Request {
             Request::Action(_) | Request::Convert { .. } => Shape::Action,
             Request::Stat { .. } => Shape::Verb,
             Request::Custom(custom) if custom.is_verb() => Shape::Verb,
-            Request::Invalid(InvalidRequest::UnknownVerb | InvalidRequest::BareVerb) => Shape::Verb,
+            Request::Invalid(
+                InvalidRequest::UnknownVerb | InvalidRequest::BareVerb | InvalidRequest::NoVerb,
+            ) => Shape::Verb,
             _ => Shape::Command,
         }
     }
@@ -276,6 +281,7 @@ impl InvalidRequest {
             InvalidRequest::OperatorCommand => format!("{{{id}\"command\": \"stats\", \"data\": {{}}}}"),
             InvalidRequest::UnknownVerb => format!("{{{id}\"verb\": \"STATE\", \"parameters\": {{}}}}"),
             InvalidRequest::BareVerb => format!("{{{id}\"verb\": \"STAT\"}}"),
+            InvalidRequest::NoVerb => format!("{{{id}\"command\": \"ping\", \"data\": {{}}}}"),
             InvalidRequest::UnknownList => {
                 format!("{{{id}\"command\": \"list\", \"data\": {{\"list_type\": \"cows\"}}}}")
             }
@@ -304,8 +310,8 @@ impl InvalidRequest {
                 | InvalidRequest::UnknownCommand
                 | InvalidRequest::BadId
                 | InvalidRequest::TextLine
-                | InvalidRequest::UnknownVerb
                 | InvalidRequest::BareVerb
+                | InvalidRequest::NoVerb
         )
     }
 }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "sealed")]
+use super::fake_keys::FakeKeyPair;
 use super::fault_config::FaultConfig;
+#[cfg(feature = "sealed")]
+use super::network::SEALED_LISTENER;
 use super::network::{CLOSED_LISTENER, LISTENERS};
 use vmherd::internals::app::presence::ListenerPolicy;
 #[cfg(feature = "http")]
@@ -11,6 +15,8 @@ use vmherd::internals::limits;
 use vmherd::internals::model::{AddressLists, AnonymousAccess, CustomCommands};
 use vmherd::internals::reactor::{ListenerSettings, Settings};
 use vmherd::internals::session::Rules;
+#[cfg(feature = "sealed")]
+use vmherd::internals::session::SealedListener;
 
 pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> Settings {
     let rules = Rules {
@@ -31,7 +37,11 @@ pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> S
         sealed: None,
     };
     let listener = |at| ListenerSettings {
-        rules: rules.clone(),
+        rules: Rules {
+            #[cfg(feature = "sealed")]
+            sealed: (at == SEALED_LISTENER).then(|| sealed_listener(config)),
+            ..rules.clone()
+        },
         policy: ListenerPolicy {
             open_registration: at != CLOSED_LISTENER,
             anonymous_access: if at == CLOSED_LISTENER {
@@ -54,4 +64,10 @@ pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> S
         own_uid: 0,
         listeners: (0..LISTENERS).map(listener).collect(),
     }
+}
+
+#[cfg(feature = "sealed")]
+fn sealed_listener(config: &FaultConfig) -> SealedListener {
+    let listener = SealedListener::new(Arc::new(FakeKeyPair)).expect("the key has the form of one");
+    listener.with_first_generation(config.accepts_first_generation)
 }

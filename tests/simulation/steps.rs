@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::client_codec::Framing;
 use super::connection::ReadPace;
+use super::framing::Framing;
 use super::metric_requests::MetricRequest;
 use super::random::Random;
 use super::reference_model::ReferenceModel;
@@ -41,6 +41,9 @@ pub(super) enum Step {
     AskAndClose {
         request: Request,
     },
+    /// Begins the exchange of keys, for a random request.
+    #[cfg(feature = "sealed")]
+    Seal,
     /// Sends a close frame.
     SendClose {
         code: Option<u16>,

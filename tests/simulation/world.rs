@@ -10,14 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
-use super::client_codec::Framing;
 use super::clients::Clients;
 use super::environment::{Environment, Knowledge, Observations, Shutdown};
 use super::fake_handlers::FakeHandlers;
-use super::fake_workers::{FakeWorkers, fake_hash};
+use super::fake_tasks::fake_hash;
+use super::fake_workers::FakeWorkers;
 use super::fault_config::FaultConfig;
+use super::framing::Framing;
 use super::maintenance::Maintenance;
 use super::network::Network;
+#[cfg(feature = "sealed")]
+use super::network::SEALED_LISTENER;
 use super::plan;
 use super::point_model::PointModel;
 use super::random::Random;
@@ -63,8 +66,7 @@ impl World {
         let plans: Vec<_> = (0..config.clients)
             .map(|number| {
                 let mut random = random.fork();
-                let framing = random.pick(&FRAMINGS);
-                let framing = if config.is_greedy(number) { Framing::RawJson } else { framing };
+                let framing = choose_framing(number, &config, &mut random);
                 (framing, plan::plan(number, framing, &config, &mut random, &mut model))
             })
             .collect();
@@ -73,9 +75,14 @@ impl World {
         let workers = FakeWorkers::new(&maintenance, handlers, random.fork());
         let mut clients = Clients::default();
         for (number, (framing, plan)) in plans.into_iter().enumerate() {
-            let listener = usize::from(random.chance(10));
+            let listener = match framing {
+                #[cfg(feature = "sealed")]
+                Framing::Sealed => SEALED_LISTENER,
+                _ => usize::from(random.chance(10)),
+            };
             let corked_percent = random.pick(&[0, 50, 90, 100]);
-            let arrival = Duration::from_micros(random.mostly_few(0, 5_000_000) as u64);
+            let latest = if config.many_sealed { 10_000 } else { 5_000_000 };
+            let arrival = Duration::from_micros(random.mostly_few(0, latest) as u64);
             clients.add(Client::new(number, listener, corked_percent, framing, plan), start + arrival);
         }
         let incidents = incidents(&mut random, &config, &model, start);
@@ -87,7 +94,13 @@ impl World {
             workers,
             store,
             maintenance,
-            knowledge: Knowledge { model, points, conversions_due: HashMap::new() },
+            knowledge: Knowledge {
+                model,
+                points,
+                conversions_due: HashMap::new(),
+                #[cfg(feature = "sealed")]
+                recordings: Vec::new(),
+            },
             shutdown: Shutdown { scheduled: config.stop_after.map(|after| start + after), stopped: None },
             observations: Observations::new(is_traced),
             random,
@@ -242,6 +255,17 @@ fn register(store: &Arc<dyn StoreFactory>, model: &ReferenceModel, shared: &[usi
         .collect();
     let written = store.connect().expect("memory is always there").write(&writes.iter().collect::<Vec<_>>());
     assert!(written.iter().all(Result::is_ok), "an empty store takes new VMs");
+}
+
+/// Draws the framing of a client.
+fn choose_framing(number: usize, config: &FaultConfig, random: &mut Random) -> Framing {
+    let framing = random.pick(&FRAMINGS);
+    match config.is_greedy(number) {
+        true => Framing::RawJson,
+        #[cfg(feature = "sealed")]
+        false if random.chance(if config.many_sealed { 80 } else { 15 }) => Framing::Sealed,
+        false => framing,
+    }
 }
 
 /// A framing is as likely as the number of its entries.
