@@ -101,7 +101,8 @@ pub(super) fn describe_end(
 pub(super) fn log_console(id: ContainerId, log: &SerialLog) {
     let lines = log.last_lines(limits::SERIAL_LINES_LOGGED);
     if lines.is_empty() {
-        log::warn!("the VM {id} has written nothing to its serial console");
+        // KVM may hang on hosts that are VMs themselves.
+        log::warn!("the VM {id} has written nothing to its serial console; try --vm-accel tcg");
     }
     for line in lines {
         log::warn!("the VM {id} has written: {}", Escaped(&line));
