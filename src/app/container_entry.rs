@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) client: Option<ClientKey>,
     pub(super) guest: Guest,
     pub(super) row: Row,
+    /// What it was when a client last asked for the end.
+    pub(super) row_before: Row,
     pub(super) end: End,
     /// The guest has ended by itself.
     pub(super) has_ended: bool,
@@ -62,7 +64,7 @@ pub(super) enum End {
 impl Entry {
     pub(super) fn new(id: ContainerId, token: TokenHash, client: Option<ClientKey>) -> Entry {
         let (guest, row, end) = (Guest::Creating, Row::None, End::None);
-        Entry { id, token, client, guest, row, end, has_ended: false }
+        Entry { id, token, client, guest, row, row_before: row, end, has_ended: false }
     }
 
     /// Begins to end it for a client: its row goes first. `None`: it has ended by itself.
@@ -71,6 +73,7 @@ impl Entry {
             _ if self.has_ended => Ok(None),
             (Guest::Running, Row::None | Row::Present | Row::Expected, End::None) => {
                 let server = server.ok_or(Failure::Internal)?;
+                self.row_before = self.row;
                 (self.row, self.end) = (Row::Removing, End::Client);
                 Ok(Some(remove_row(server, self.id)))
             }

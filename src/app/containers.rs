@@ -252,7 +252,11 @@ impl Containers {
             }
             // The client gets an error and may try again.
             (Step::RemoveRow, Outcome::NotDone) if entry.end == End::Client && !entry.has_ended => {
-                (entry.row, entry.end) = (Row::Present, End::None);
+                (entry.row, entry.end) = (entry.row_before, End::None);
+                // An earlier request has removed it: if no client tries again, the server does.
+                if entry.row == Row::None {
+                    self.paused.push(id);
+                }
             }
             (Step::RemoveRow, outcome) => {
                 entry.row = Row::Present;

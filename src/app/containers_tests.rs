@@ -192,6 +192,11 @@ fn a_destruction_that_has_begun_goes_on_without_its_client() {
     containers.row_removed(FIRST, client());
     containers.apply(&destroyed(Err("it hangs")));
     assert_eq!(containers.take_due(), (vec![], vec![FIRST]));
+    // Its client tries again, and the store fails.
+    containers.destroy(&credentials(FIRST, "right")).expect("it runs");
+    assert_eq!(step(&mut containers), None);
+    containers.settle(FIRST, Step::RemoveRow, Outcome::NotDone);
+    assert_eq!(containers.take_due(), (vec![], vec![FIRST]));
     assert_eq!(step(&mut containers), Some(Step::Destroy));
 }
 
