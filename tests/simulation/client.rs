@@ -134,6 +134,15 @@ impl Client {
         }
     }
 
+    /// Takes what its system has received before a reset.
+    fn receive_rest(&mut self, connection: usize, env: &mut Environment) {
+        while let Received::Bytes(bytes) = env.network.connections[connection].receive(usize::MAX) {
+            if let Err(why) = self.take(&bytes, connection, env) {
+                env.fail(why);
+            }
+        }
+    }
+
     fn take(&mut self, bytes: &[u8], connection: usize, env: &mut Environment) -> Result<(), String> {
         let connection = &env.network.connections[connection];
         let (port, is_refused) = (connection.port, connection.evicted_for == Some(Eviction::ForMemory));
@@ -188,6 +197,10 @@ impl Client {
                     let request = self.exchange.new_custom(env);
                     self.ask(request, has_id, env);
                 }
+                Step::Container { has_id } => {
+                    let container = env.knowledge.model.containers.choose(&mut env.random);
+                    self.ask(Request::Container(container), has_id, env);
+                }
                 Step::Action { has_id } => {
                     let action = ActionRequest::choose(&mut env.random, &mut env.knowledge.model);
                     self.ask(Request::Action(action), has_id, env);
@@ -224,7 +237,7 @@ impl Client {
                     return None;
                 }
                 Step::SetReadPace(read_pace) => {
-                    self.read_pace = read_pace;
+                    (self.read_pace, self.next_read) = (read_pace, None);
                     self.paused_until = env.now + GLANCE;
                 }
                 Step::Drip { byte, every } => {
@@ -258,6 +271,7 @@ impl Client {
                 Step::Reset => {
                     env.log(|| format!("client {} resets", self.number));
                     env.network.connections[connection].reset();
+                    self.receive_rest(connection, env);
                     self.is_done = true;
                     return None;
                 }
@@ -277,6 +291,7 @@ impl Client {
                     | Step::AskAndClose { .. }
                     | Step::Convert
                     | Step::Custom { .. }
+                    | Step::Container { .. }
                     | Step::AskAnything { .. }
                     | Step::Expect(_)
                     | Step::Send(_)

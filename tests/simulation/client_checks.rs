@@ -58,7 +58,7 @@ impl Client {
             .is_some_and(|stopped| connection.closed.is_some_and(|at| at >= stopped + env.config.grace));
         let has_stalled =
             connection.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
-        if connection.evicted_for.is_some() {
+        if connection.evicted_for.is_some() || connection.is_given_up {
             return Ok(());
         }
         let is_torn = !self.exchange.codec.is_at_boundary()

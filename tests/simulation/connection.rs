@@ -12,6 +12,7 @@ use super::fault_config::FaultConfig;
 use super::random::Random;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::ids::ConnId;
+use vmherd::internals::limits;
 use vmherd::internals::reactor::net::{Readable, Receipt, Received as Taken};
 
 /// A connection between a client and the server.
@@ -35,6 +36,15 @@ pub(super) struct Connection {
     /// Bytes to the client, not read by it.
     outbound: VecDeque<u8>,
     pub(super) outbound_total: usize,
+    /// How many of those bytes the client's system has acknowledged, which may be more than the client has read.
+    acknowledged: usize,
+    /// What the server was told of that: how much, since when, and whether some was missing.
+    told: Option<(usize, Instant, bool)>,
+    has_acknowledged_end: bool,
+    /// Percent of the server's questions before which its system acknowledges more than the client has read.
+    acknowledges_percent: Option<usize>,
+    /// The server has closed it because nothing was acknowledged.
+    pub(super) is_given_up: bool,
     outbound_max: usize,
     /// When the server has shut down its direction.
     pub(super) shut_down: Option<Instant>,
@@ -110,6 +120,11 @@ impl Connection {
             broken: false,
             outbound: VecDeque::new(),
             outbound_total: 0,
+            acknowledged: 0,
+            told: None,
+            has_acknowledged_end: false,
+            acknowledges_percent: None,
+            is_given_up: false,
             outbound_max: config.window_bytes,
             shut_down: None,
             closed: None,
@@ -169,19 +184,23 @@ impl Connection {
 
     /// Reads up to `count` bytes.
     pub(super) fn receive(&mut self, count: usize) -> Received {
-        if self.broken || self.client_reset {
-            return Received::Reset;
-        }
         if !self.outbound.is_empty() {
             let count = count.min(self.outbound.len());
             let bytes = self.outbound.drain(..count).collect();
+            self.acknowledged = self.acknowledged.max(self.outbound_total - self.lost - self.outbound.len());
             self.make_writable();
             return Received::Bytes(bytes);
+        }
+        if self.broken || self.client_reset {
+            return Received::Reset;
         }
         match (self.shut_down, self.closed) {
             _ if self.lost > 0 => Received::Reset,
             (None, None) => Received::Nothing,
-            _ => Received::End,
+            _ => {
+                self.has_acknowledged_end = true;
+                Received::End
+            }
         }
     }
 
@@ -274,10 +293,38 @@ impl Connection {
         Ok(count)
     }
 
-    /// What the client's end has acknowledged of the output: what it has read.
-    pub(super) fn receipt(&self) -> Receipt {
+    /// What the client's system has acknowledged of the output: what the client has read, and more where it listens.
+    pub(super) fn receipt(&mut self, deaf_percent: usize, random: &mut Random, now: Instant) -> Receipt {
         let is_last = self.broken || self.client_reset;
-        Receipt { missing: self.outbound.len() as u64, is_last }
+        let percent = *self.acknowledges_percent.get_or_insert_with(|| match random.chance(deaf_percent) {
+            true => 0,
+            false => random.pick(&[5, 40]),
+        });
+        // Nothing arrives at once.
+        if !is_last && self.told.is_some() && random.chance(percent) {
+            let all = self.outbound_total - self.lost;
+            self.acknowledged = if random.chance(50) { all } else { random.between(self.acknowledged, all) };
+            self.has_acknowledged_end |= self.shut_down.is_some() && self.acknowledged == all;
+        }
+        let since = match self.told {
+            Some((before, since, _)) if before == self.acknowledged => since,
+            _ => now,
+        };
+        let missing = self.outbound_total - self.acknowledged;
+        self.told = Some((self.acknowledged, since, missing > 0));
+        let end = self.shut_down.is_some() && !self.has_acknowledged_end;
+        Receipt { missing: missing as u64 + u64::from(end), is_last }
+    }
+
+    /// Whether the server has asked for receipts, and may keep the socket longer than the connection.
+    pub(super) fn has_receipts(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// Whether all output has certainly arrived.
+    pub(super) fn has_acknowledged_all(&self) -> bool {
+        let has_end = self.shut_down.is_none() || self.has_acknowledged_end;
+        self.acknowledged == self.outbound_total && has_end && !self.broken && !self.client_reset
     }
 
     /// The server closes it. Closing with unread input is a reset, which overtakes the output that the client has not
@@ -285,9 +332,10 @@ impl Connection {
     pub(super) fn close(&mut self, now: Instant) {
         self.closings += 1;
         self.closed.get_or_insert(now);
+        let is_stalled = |(_, since, was_missing)| was_missing && now >= since + limits::WRITE_TIMEOUT;
+        self.is_given_up = self.told.is_some_and(is_stalled);
         if !self.inbound.is_empty() {
-            self.lost = self.outbound.len();
-            self.outbound.clear();
+            self.lose_rest();
         }
         (self.readable_due, self.writable_due, self.broken_due) = (false, false, false);
     }
@@ -324,9 +372,16 @@ impl Connection {
         }
     }
 
+    /// What the client's system has not received is lost.
+    fn lose_rest(&mut self) {
+        let rest = self.outbound_total - self.lost - self.acknowledged;
+        self.outbound.truncate(self.outbound.len() - rest);
+        self.lost += rest;
+    }
+
     fn end_abruptly(&mut self) {
         self.inbound.clear();
-        self.outbound.clear();
+        self.lose_rest();
         self.broken_due = self.closed.is_none();
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Shutdown {
     pub(super) scheduled: Option<Instant>,
     /// When it was stopped.
     pub(super) stopped: Option<Instant>,
+    /// It has ended.
+    pub(super) is_over: bool,
 }
 
 /// What the server did, and what went wrong.

@@ -281,7 +281,7 @@ impl Exchange {
     fn new_id(&mut self, request: &Request, env: &mut Environment) -> String {
         self.marks += 1;
         // Of two equal requests it is unknown which one was refused.
-        let is_alone = matches!(request, Request::Get { .. });
+        let is_alone = matches!(request, Request::Get { .. } | Request::Container(_));
         let may_share = !matches!(request, Request::Convert { .. }) || !env.config.limits_requests();
         if may_share
             && !is_alone

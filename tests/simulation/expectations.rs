@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::action_requests::ActionRequest;
+use super::container_model::ContainerRequest;
 use super::environment::Environment;
 use super::framing::Framing;
 use super::reference_model::ModelToken;
@@ -104,6 +105,9 @@ impl Expectations {
 
     /// Records what the request may do from now on.
     pub(super) fn on_sent(&mut self, request: &Request, env: &mut Environment) {
+        if let Request::Container(container) = request {
+            container.on_sent(env);
+        }
         let model = &mut env.knowledge.model;
         match request {
             Request::Register { vm } => model.vms[*vm].may_exist += 1,
@@ -303,6 +307,7 @@ impl Expectations {
             model: &env.knowledge.model,
             point_model: &env.knowledge.points,
             handlers: &env.workers.handlers,
+            hypervisor: &env.workers.hypervisor,
             wall_clock: &env.wall_clock,
             started: env.start,
             now: env.now,
@@ -310,6 +315,7 @@ impl Expectations {
             client: self.client,
             port,
             listener: self.listener,
+            is_given_up: env.network.connections.iter().any(|of| of.port == port && of.is_given_up),
             client_of_port: &|port| env.network.client_of_port(port),
             auth,
             sent: expected.sent,
@@ -324,6 +330,9 @@ impl Expectations {
 
     /// Records what the reply has reported.
     fn on_response(&mut self, expected: ExpectedResponse, response: &Response, env: &mut Environment) {
+        if let Request::Container(container) = expected.request {
+            container.on_response(self.client, response, env);
+        }
         let before = self.auths[expected.barriers_before];
         let model = &mut env.knowledge.model;
         let is_success = response.outcome == Outcome::Success;
@@ -404,7 +413,8 @@ fn auth_after(request: &Request, before: Auth, outcome: &Outcome, env: &Environm
             | Request::Put { token, .. }
             | Request::Get { token, .. }
             | Request::Stat { token, .. }
-            | Request::Custom(CustomRequest { token, .. }),
+            | Request::Custom(CustomRequest { token, .. })
+            | Request::Container(ContainerRequest { token, .. }),
             outcome,
         ) => match (token.as_ref().map(vm_of), outcome) {
             (None, Outcome::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,

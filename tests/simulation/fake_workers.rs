@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, is_final};
 use super::fairness::FairnessMonitor;
 use super::fake_handlers::FakeHandlers;
+use super::fake_hypervisor::FakeHypervisor;
 use super::fake_tasks::{COST, TaskResult, is_of_points, run_task, with_keys_max};
 use super::fault_config::FaultConfig;
 use super::faulty_store::StoreFaults;
@@ -15,7 +16,7 @@ use super::random::Random;
 use super::trace::Trace;
 use super::verification::{Verification, ensure};
 use vmherd::internals::clock::Instant;
-use vmherd::internals::embed::HandlerCall;
+use vmherd::internals::embed::{HandlerCall, HypervisorCall};
 use vmherd::internals::ids::ConnId;
 use vmherd::internals::limits;
 use vmherd::internals::store::{StoreError, StoreFactory};
@@ -42,6 +43,7 @@ pub(super) struct FakeWorkers {
     runs_done: [u64; Lane::ALL.len()],
     running: Vec<Run>,
     pub(super) handlers: FakeHandlers,
+    pub(super) hypervisor: FakeHypervisor,
     done: Vec<Completion>,
     /// Jobs whose result will be delivered again.
     doubled: Vec<JobKey>,
@@ -59,10 +61,16 @@ struct Run {
     /// `None`: never.
     ends: Option<Instant>,
     completions: Vec<Completion>,
-    /// A handler is called at its end.
-    call: Option<(JobKey, Instant, HandlerCall)>,
+    /// A handler or the hypervisor is called at its end.
+    call: Option<(JobKey, Instant, Call)>,
     /// It was replaced, and no longer counts as a thread of the lane.
     is_replaced: bool,
+}
+
+/// A call of the embedding program.
+enum Call {
+    Handler(HandlerCall),
+    Hypervisor(HypervisorCall),
 }
 
 /// A job that runs while another thread writes.
@@ -74,7 +82,12 @@ pub(super) struct InterleavedJob {
 }
 
 impl FakeWorkers {
-    pub(super) fn new(maintenance: &Maintenance, handlers: FakeHandlers, random: Random) -> FakeWorkers {
+    pub(super) fn new(
+        maintenance: &Maintenance,
+        handlers: FakeHandlers,
+        hypervisor: FakeHypervisor,
+        random: Random,
+    ) -> FakeWorkers {
         let factory = Arc::clone(&maintenance.factory);
         FakeWorkers {
             random,
@@ -88,6 +101,7 @@ impl FakeWorkers {
             runs_done: [0; Lane::ALL.len()],
             running: Vec::new(),
             handlers,
+            hypervisor,
             done: Vec::new(),
             doubled: Vec::new(),
             is_woken: false,
@@ -147,6 +161,7 @@ impl FakeWorkers {
     /// Begins and ends what is due.
     pub(super) fn advance(&mut self, now: Instant, config: &FaultConfig, trace: &mut Trace) {
         self.handlers.advance(now);
+        self.hypervisor.advance(now);
         loop {
             let is_over = |run: &Run| run.ends.is_some_and(|ends| ends <= now);
             while let Some(at) = self.running.iter().position(is_over) {
@@ -155,7 +170,7 @@ impl FakeWorkers {
                 self.runs_done[run.lane as usize] += 1;
                 self.done.extend(run.completions);
                 if let Some((key, deadline, call)) = run.call {
-                    self.handlers.call(key, deadline, call, now);
+                    self.call(key, deadline, call, now);
                 }
             }
             let may_begin = |lane: &Lane| self.begins(*lane, config.threads).is_some_and(|at| at <= now);
@@ -167,7 +182,8 @@ impl FakeWorkers {
 
     /// Wakes the reactor for results, once until it collects them, as the real workers do.
     fn announce(&mut self) {
-        let has_results = !self.done.is_empty() || self.handlers.has_completions();
+        let is_called_back = self.handlers.has_completions() || self.hypervisor.has_completions();
+        let has_results = !self.done.is_empty() || is_called_back;
         if has_results && !std::mem::replace(&mut self.is_announced, true) {
             self.is_woken = true;
         }
@@ -182,7 +198,7 @@ impl FakeWorkers {
     pub(super) fn next(&self, threads: usize) -> Option<Instant> {
         let ends = self.running.iter().filter_map(|run| run.ends);
         let begins = Lane::ALL.into_iter().filter_map(|lane| self.begins(lane, threads));
-        ends.chain(begins).chain(self.handlers.next()).min()
+        ends.chain(begins).chain(self.handlers.next()).chain(self.hypervisor.next()).min()
     }
 
     /// Whether the lanes were fair to all connections.
@@ -192,7 +208,7 @@ impl FakeWorkers {
 
     /// Whether the reactor is to look for results; true once.
     pub(super) fn take_wake(&mut self) -> bool {
-        std::mem::take(&mut self.is_woken) | self.handlers.take_wake()
+        std::mem::take(&mut self.is_woken) | self.handlers.take_wake() | self.hypervisor.take_wake()
     }
 
     /// Results in any order, and after them some earlier ones again, as errors: a reactor that used them would
@@ -205,6 +221,7 @@ impl FakeWorkers {
         self.is_announced = false;
         let mut done = std::mem::take(&mut self.done);
         done.extend(self.handlers.take_completions());
+        done.extend(self.hypervisor.take_completions());
         // The panic of a handler after its answer comes after that.
         let mut keys = HashSet::new();
         let panics: Vec<Completion> =
@@ -212,7 +229,7 @@ impl FakeWorkers {
         self.random.shuffle(&mut done);
         let doubled = std::mem::take(&mut self.doubled);
         for completion in &done {
-            if self.random.chance(doubled_percent) {
+            if is_final(completion) && self.random.chance(doubled_percent) {
                 self.doubled.push(completion.key);
                 self.is_woken = true;
             }
@@ -258,12 +275,16 @@ impl FakeWorkers {
                 continue;
             }
             trace.add(now, || format!("run {} runs job {}", id.0, job.key.job));
-            if let Work::Handle(call) = job.work {
-                self.begin_handler(id, (job.key, job.deadline, call), now, config);
-                continue;
-            }
-            keys.push(job.key);
-            tasks.push(with_keys_max(job.work, config.keys_max));
+            let call = match job.work {
+                Work::Handle(call) => Call::Handler(call),
+                Work::Container(call) => Call::Hypervisor(call),
+                work => {
+                    keys.push(job.key);
+                    tasks.push(with_keys_max(work, config.keys_max));
+                    continue;
+                }
+            };
+            self.begin_call(id, (job.key, job.deadline, call), now, config);
         }
         let results = self.run_all(tasks, now, config);
         let completions: Vec<Completion> =
@@ -273,19 +294,21 @@ impl FakeWorkers {
         }
     }
 
-    /// Calls a handler, now or at the end of a run that may never end. Its thread is busy until then.
-    fn begin_handler(
+    /// Calls the program, now or at the end of a run that may never end. Its thread is busy until then.
+    fn begin_call(
         &mut self,
         id: RunId,
-        (key, deadline, call): (JobKey, Instant, HandlerCall),
+        (key, deadline, call): (JobKey, Instant, Call),
         now: Instant,
         config: &FaultConfig,
     ) {
-        let hangs = self.random.chance(config.handlers_hang_percent);
+        // The hypervisor returns soon.
+        let may_hang = matches!(call, Call::Handler(_));
+        let hangs = may_hang && self.random.chance(config.handlers_hang_percent);
         let call = match self.random.chance(50) {
             true => Some((key, deadline, call)),
             false => {
-                self.handlers.call(key, deadline, call, now);
+                self.call(key, deadline, call, now);
                 None
             }
         };
@@ -293,6 +316,13 @@ impl FakeWorkers {
         if let Some(run) = self.running.last_mut() {
             run.call = call;
             run.ends = run.ends.filter(|_| !hangs);
+        }
+    }
+
+    fn call(&mut self, key: JobKey, deadline: Instant, call: Call, now: Instant) {
+        match call {
+            Call::Handler(call) => self.handlers.call(key, deadline, call, now),
+            Call::Hypervisor(call) => self.hypervisor.call(key, call, now),
         }
     }
 

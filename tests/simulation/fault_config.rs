@@ -57,6 +57,20 @@ pub(super) struct FaultConfig {
     pub(super) handlers_close_percent: usize,
     /// Percent of calls that do not return.
     pub(super) handlers_hang_percent: usize,
+    // ── The hypervisor ──
+    /// The most containers; `None`: there is no hypervisor.
+    pub(super) containers_max: Option<u32>,
+    /// Most clients create containers, which takes little time.
+    pub(super) many_containers: bool,
+    pub(super) create_time_max: Duration,
+    /// Percent of its calls that fail.
+    pub(super) guests_failed_percent: usize,
+    /// Percent of its calls that are never answered.
+    pub(super) guests_hang_percent: usize,
+    /// Percent of guests that end by themselves.
+    pub(super) guests_end_percent: usize,
+    /// Percent of clients whose systems acknowledge only what they have read.
+    pub(super) deaf_percent: usize,
     // ── Sealed connections ──
     /// The first generation of clients is accepted.
     #[cfg(feature = "sealed")]
@@ -116,6 +130,8 @@ impl FaultConfig {
             [maybe(20), maybe(8), maybe(15), maybe(30)];
         let [handlers_later_percent, handlers_failed_percent] = [maybe(100), maybe(40)];
         let [handlers_close_percent, handlers_hang_percent] = [maybe(30), maybe(10)];
+        let [guests_failed_percent, guests_hang_percent, guests_end_percent, deaf_percent] =
+            [maybe(40), maybe(8), maybe(40), maybe(40)];
         let (is_calm, is_crowded) = (random.chance(30), random.chance(25));
         let clients_hoard = random.chance(6);
         let bounds = Bounds {
@@ -159,6 +175,17 @@ impl FaultConfig {
             handlers_failed_percent,
             handlers_close_percent,
             handlers_hang_percent,
+            containers_max: random.chance(50).then(|| random.pick(&[1, 3, 10, 1000])),
+            many_containers: random.chance(10),
+            create_time_max: random.pick(&[
+                Duration::from_millis(20),
+                Duration::from_secs(1),
+                Duration::from_secs(20),
+            ]),
+            guests_failed_percent,
+            guests_hang_percent,
+            guests_end_percent,
+            deaf_percent,
             #[cfg(feature = "sealed")]
             accepts_first_generation: random.chance(70),
             many_sealed: cfg!(feature = "sealed") && random.chance(6),
@@ -192,6 +219,9 @@ impl FaultConfig {
             (config.requests_max, config.named_max) = (1 << 20, 16_384);
             config.window_bytes = config.window_bytes.max(512);
         }
+        if config.many_containers {
+            (config.containers_max, config.job_micros_max) = (Some(1000), config.job_micros_max.min(2_000));
+        }
         if config.clients_hoard {
             (config.clients, config.anonymous_bytes_max) = (12, limits::REQUEST_BYTES_MAX);
         }
@@ -216,6 +246,8 @@ impl FaultConfig {
             many_points: false,
             many_convert: false,
             many_sealed: false,
+            many_containers: false,
+            containers_max: None,
             clients_hoard: false,
             buffers_bytes_max: limits::BUFFERS_BYTES_MAX,
             bounds: Bounds { delayed_bytes: limits::DELAYED_BYTES_MAX, ..self.bounds },

@@ -19,6 +19,8 @@ mod codec;
 #[path = "../common/codec_tests.rs"]
 mod codec_tests;
 mod connection;
+mod container_model;
+mod container_oracle;
 mod custom_oracle;
 mod delays;
 mod delivery;
@@ -27,6 +29,7 @@ mod exchange;
 mod expectations;
 mod fairness;
 mod fake_handlers;
+mod fake_hypervisor;
 mod fake_jobs;
 #[cfg(feature = "sealed")]
 mod fake_keys;
@@ -37,6 +40,7 @@ mod faulty_store;
 mod final_store;
 mod framing;
 mod handler_calls;
+mod holdings;
 mod maintenance;
 mod managed_vms;
 mod metric_requests;

@@ -167,7 +167,11 @@ impl Net for FakeNet {
     fn receipt(&self, socket: &FakeSocket) -> Receipt {
         let env = &mut self.0.borrow_mut().env;
         env.observations.operations += 1;
-        let receipt = env.network.connections[socket.connection].receipt();
+        let Environment { now, network, config, random, workers, .. } = &mut *env;
+        let connection = &mut network.connections[socket.connection];
+        let receipt = connection.receipt(config.deaf_percent, random, *now);
+        // The server may have closed the connection, and keep its socket.
+        workers.delivery.counts.is_uncertain = true;
         env.log(|| format!("connection {}: {receipt:?}", socket.connection));
         receipt
     }

@@ -106,8 +106,10 @@ impl Network {
             }
             let exceeds =
                 |since: Option<Instant>, limit| since.is_some_and(|since| now > since + limit + SLACK);
-            let lingers = exceeds(connection.shut_down, limits::LINGER_TIMEOUT);
-            if lingers || exceeds(connection.stalled_since, limits::WRITE_TIMEOUT) {
+            // A socket is kept while a client may still get its container.
+            let kept = if connection.has_receipts() { limits::WRITE_TIMEOUT } else { Duration::ZERO };
+            let lingers = exceeds(connection.shut_down, kept + limits::LINGER_TIMEOUT);
+            if lingers || exceeds(connection.stalled_since, kept + limits::WRITE_TIMEOUT) {
                 return Err(format!("connection {index} is kept too long, lingers: {lingers}"));
             }
         }

@@ -13,6 +13,7 @@ use super::response::{ClosingError, Outcome, Response, Shape};
 use super::verb_requests::{Custom, CustomRequest};
 use super::verification::{Verification, ensure};
 use vmherd::internals::clock::Instant;
+use vmherd::internals::ids::ContainerId;
 use vmherd::internals::limits;
 
 impl ReplyContext<'_> {
@@ -33,7 +34,8 @@ impl ReplyContext<'_> {
         // A client that failed to authenticate gets the shape of a command in any dialect.
         let shape = if self.status == Some(401) { Shape::Command } else { request.shape() };
         ensure(response.shape == shape, "a reply in the shape of another dialect")?;
-        if response.outcome == Outcome::Internal && !matches!(request, Request::Custom(_)) {
+        let may_fail = matches!(request, Request::Custom(_) | Request::Container(_));
+        if response.outcome == Outcome::Internal && !may_fail {
             return Err("an internal error of the server".to_owned());
         }
         if self.is_excused(request, &response.outcome) {
@@ -50,7 +52,9 @@ impl ReplyContext<'_> {
         };
         let needs_login = match request {
             Request::Invalid(bad) => bad.needs_login(),
-            Request::Put { .. } | Request::Get { .. } | Request::Stat { .. } => self.requires_login(),
+            Request::Put { .. } | Request::Get { .. } | Request::Stat { .. } | Request::Container(_) => {
+                self.requires_login()
+            }
             Request::Custom(CustomRequest { custom, .. }) => match custom {
                 Custom::Inspect => false,
                 Custom::Report => true,
@@ -78,6 +82,7 @@ impl ReplyContext<'_> {
             Request::Convert { mark } => self.check_conversion(*mark, response),
             Request::Stat { .. } => self.check_stat(response),
             Request::Custom(custom) => self.check_custom(*custom, login, response),
+            Request::Container(container) => self.check_container(*container, response),
             Request::Health => ensure(response.data == "ok", "the server is not healthy"),
             Request::FrontPage => {
                 let is_page = response.data.as_str().is_some_and(|page| page.starts_with("vmherd"));
@@ -198,7 +203,9 @@ impl ReplyContext<'_> {
         let uptime = |at: Instant| (at - self.started).as_secs();
         let shown = response.data["uptime"].as_u64().ok_or("an uptime that is no integer")?;
         ensure((uptime(self.sent)..=uptime(self.now)).contains(&shown), "a wrong uptime")?;
-        let wanted = json!({"uptime": shown, "available": "nolimit", "version": env!("CARGO_PKG_VERSION")});
+        let available = &response.data["available"];
+        self.check_available(available)?;
+        let wanted = json!({"uptime": shown, "available": available, "version": env!("CARGO_PKG_VERSION")});
         ensure(response.data == wanted, "a wrong status")
     }
 
@@ -268,7 +275,7 @@ impl ReplyContext<'_> {
 
     fn check_vm<'a>(&self, entry: &'a Value) -> Result<&'a str, String> {
         let name = entry["vm_id"].as_str().ok_or("a VM without a name")?;
-        if name.starts_with("old-") || name.parse::<i64>().is_ok() {
+        if name.starts_with("old-") || name.parse::<i64>().is_ok() || ContainerId::parse(name).is_some() {
             return Ok(name);
         }
         let vm = self.model.vm_named(name).ok_or("a VM that no client has registered")?;

@@ -41,6 +41,10 @@ pub(super) fn plan(
     if framing == Framing::Text {
         return point_plan::text_client(number, config, random).into();
     }
+    let creates_percent = if config.many_containers { 80 } else { 20 };
+    if config.containers_max.is_some() && random.chance(creates_percent) {
+        return creates(framing, random, model).into();
+    }
     if config.many_convert && random.chance(60) {
         return converts(framing, config, random).into();
     }
@@ -156,6 +160,44 @@ fn calls_handlers(framing: Framing, random: &mut Random, model: &ReferenceModel)
         plan.truncate(random.between(1, plan.len()));
         plan.extend([Step::Pause(random.micros(0, 300_000)), random.pick_end()]);
     }
+    plan
+}
+
+/// Creates and destroys containers, sometimes without reading the answers at once, and leaves early or stays.
+fn creates(framing: Framing, random: &mut Random, model: &ReferenceModel) -> Vec<Step> {
+    if random.chance(40) {
+        return creates_and_leaves(random);
+    }
+    let mut plan = repeats(|has_id| Step::Container { has_id }, 30, framing, random, model);
+    if random.chance(30) {
+        let end = [
+            Step::SetReadPace(ReadPace::Never),
+            Step::Container { has_id: random.chance(50) },
+            Step::Pause(random.micros(0, 15_000_000)),
+            Step::SetReadPace(ReadPace::Eager),
+        ];
+        // Before the last steps, which may be three.
+        let at = random.between(1, plan.len() - 3);
+        plan.splice(at..at, end);
+    }
+    if random.chance(40) {
+        plan.truncate(random.between(1, plan.len()));
+        plan.extend([Step::Pause(random.micros(0, 1_000_000)), random.pick_end()]);
+    }
+    plan
+}
+
+/// Creates containers, and leaves when the answers may be under way.
+fn creates_and_leaves(random: &mut Random) -> Vec<Step> {
+    let mut plan = Vec::new();
+    if random.chance(50) {
+        plan.push(Step::SetReadPace(ReadPace::Never));
+    }
+    plan.extend((0..random.between(1, 4)).map(|_| Step::Container { has_id: random.chance(50) }));
+    let longest = random.pick(&[1_000, 20_000, 300_000, 1_000_000]);
+    plan.extend([Step::Pause(random.micros(0, longest)), random.pick_end()]);
+    // A client that has only finished reads in the end.
+    plan.extend([Step::Pause(random.micros(0, 15_000_000)), Step::SetReadPace(ReadPace::Eager)]);
     plan
 }
 

@@ -18,12 +18,12 @@ pub(super) fn choose(
 ) -> Option<Request> {
     *marks += 1;
     let mark = *marks;
-    let Environment { random, knowledge: Knowledge { model, points, .. }, .. } = env;
+    let Environment { random, config, knowledge: Knowledge { model, points, .. }, .. } = env;
     let own: Vec<usize> =
         (0..model.vms.len()).filter(|vm| model.vms[*vm].owner == Some(by.requester.client)).collect();
     let token =
         (!model.tokens.is_empty() && random.chance(15)).then(|| random.between(0, model.tokens.len() - 1));
-    Some(match random.between(0, 43) {
+    Some(match random.between(0, 45) {
         0..=3 => Request::Ping,
         4 | 5 => Request::Register { vm: *own.first()? },
         6..=8 if expectations.barrier_count < ISSUED_MAX => {
@@ -65,6 +65,10 @@ pub(super) fn choose(
         }
         33..=35 => Request::Stat { form: random.pick(&VerbForm::ALL), token },
         36..=43 => Request::Custom(custom(mark, token, random)),
+        44.. if config.containers_max.is_some() => {
+            let request = Request::Container(model.containers.choose(random));
+            token.into_iter().fold(request, Request::with_token)
+        }
         _ => Request::Ping,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use super::container_model::ContainerModel;
 use super::managed_vms::ManagedVm;
 use vmherd::internals::clock::{Instant, UnixSeconds};
 
@@ -11,6 +12,8 @@ use vmherd::internals::clock::{Instant, UnixSeconds};
 pub(super) struct ReferenceModel {
     pub(super) vms: Vec<ModelVm>,
     pub(super) tokens: Vec<ModelToken>,
+    /// What is known of containers.
+    pub(super) containers: ContainerModel,
     /// VMs that were added by `add_vm`.
     pub(super) managed_vms: Vec<ManagedVm>,
     last_ram: u32,

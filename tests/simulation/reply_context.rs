@@ -1,6 +1,7 @@
 //! What is known when a reply is checked: the request, the models, the clocks and the login of the connection.
 
 use super::fake_handlers::FakeHandlers;
+use super::fake_hypervisor::FakeHypervisor;
 use super::fault_config::FaultConfig;
 use super::network::CLOSED_LISTENER;
 use super::point_model::PointModel;
@@ -33,6 +34,7 @@ pub(super) struct ReplyContext<'a> {
     pub(super) model: &'a ReferenceModel,
     pub(super) point_model: &'a PointModel,
     pub(super) handlers: &'a FakeHandlers,
+    pub(super) hypervisor: &'a FakeHypervisor,
     pub(super) wall_clock: &'a WallClock,
     /// When the server was started.
     pub(super) started: Instant,
@@ -42,6 +44,8 @@ pub(super) struct ReplyContext<'a> {
     pub(super) client: usize,
     pub(super) port: u16,
     pub(super) listener: usize,
+    /// The server has closed the connection because nothing was acknowledged.
+    pub(super) is_given_up: bool,
     /// The client of each port.
     pub(super) client_of_port: &'a dyn Fn(u64) -> Option<usize>,
     /// The login with which the request was begun.

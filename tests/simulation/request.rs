@@ -1,6 +1,7 @@
 //! The requests of fake clients, and their texts.
 
 use super::action_requests::ActionRequest;
+use super::container_model::ContainerRequest;
 use super::point_model::{Batch, PointQuery};
 use super::reference_model::ReferenceModel;
 use super::response::{ClosingError, Shape};
@@ -50,6 +51,8 @@ pub(super) enum Request {
     },
     /// An added verb or command.
     Custom(CustomRequest),
+    /// `CREATE` or `DESTROY`.
+    Container(ContainerRequest),
     /// Pages of HTTP.
     Health,
     FrontPage,
@@ -100,6 +103,7 @@ impl Request {
             Request::Put { token, .. } | Request::Get { token, .. } => token.is_some(),
             Request::Action(action) => action.is_barrier(),
             Request::Custom(custom) => custom.token.is_some(),
+            Request::Container(container) => container.token.is_some(),
             Request::Invalid(bad) => *bad == InvalidRequest::ShortPassword,
             Request::Ping
             | Request::Convert { .. }
@@ -139,6 +143,9 @@ impl Request {
             Request::Custom(custom) => {
                 Request::Custom(CustomRequest { token: custom.token.or(token), ..custom })
             }
+            Request::Container(container) => {
+                Request::Container(ContainerRequest { token: container.token.or(token), ..container })
+            }
             other => other,
         }
     }
@@ -148,6 +155,7 @@ impl Request {
             Request::List { token, .. } | Request::Update { token, .. } | Request::Logout { token } => *token,
             Request::Put { token, .. } | Request::Get { token, .. } | Request::Stat { token, .. } => *token,
             Request::Custom(custom) => custom.token,
+            Request::Container(container) => container.token,
             _ => None,
         }
     }
@@ -155,7 +163,7 @@ impl Request {
     /// Whether its text has no place for a token.
     pub(super) fn needs_bearer_token(&self) -> bool {
         match self {
-            Request::Stat { .. } => true,
+            Request::Stat { .. } | Request::Container(_) => true,
             Request::Custom(custom) => custom.is_verb(),
             _ => false,
         }
@@ -166,6 +174,7 @@ impl Request {
         match self {
             Request::Stat { form, .. } => Some(*form),
             Request::Custom(custom) if custom.is_verb() => Some(custom.form),
+            Request::Container(container) => Some(container.form),
             _ => None,
         }
     }
@@ -175,6 +184,7 @@ impl Request {
         self.verb_form().filter(|form| *form != VerbForm::Message)?;
         match self {
             Request::Custom(custom) => Some(custom.custom.paths()),
+            Request::Container(container) => Some(container.paths()),
             _ => Some(STAT_PATHS),
         }
     }
@@ -185,6 +195,7 @@ impl Request {
             Request::Health | Request::FrontPage => Request::Ping,
             Request::Stat { .. } => Request::Stat { form: VerbForm::Message, token: None },
             Request::Custom(custom) => Request::Custom(custom.without_http()),
+            Request::Container(container) => Request::Container(container.without_http()),
             other => other,
         }
     }
@@ -193,7 +204,7 @@ impl Request {
     pub(super) fn shape(&self) -> Shape {
         match self {
             Request::Action(_) | Request::Convert { .. } => Shape::Action,
-            Request::Stat { .. } => Shape::Verb,
+            Request::Stat { .. } | Request::Container(_) => Shape::Verb,
             Request::Custom(custom) if custom.is_verb() => Shape::Verb,
             Request::Invalid(
                 InvalidRequest::UnknownVerb | InvalidRequest::BareVerb | InvalidRequest::NoVerb,
@@ -252,6 +263,7 @@ impl Request {
                 };
             }
             Request::Custom(custom) => return custom.text(&id, &token(&custom.token)),
+            Request::Container(container) => return container.text(&id, &model.containers),
             Request::Convert { mark } => {
                 let data = format!("unit{mark}&&name&&x&&empty&&&&id&&{mark}&&");
                 return format!("{{{id}\"data\": \"{data}\"}}");

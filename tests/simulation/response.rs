@@ -41,6 +41,8 @@ pub(super) enum Outcome {
     RegistrationClosed,
     UnknownVm,
     NotAuthorized,
+    /// There are as many containers as there may be.
+    NoRoom,
     Internal,
     Closing(ClosingError),
     /// Some other error.
@@ -133,7 +135,8 @@ fn error(message: &str) -> Outcome {
         "You have to authenticate to run this operation"
         | "authentication required"
         | "Bad authentication (Authentication required)" => Outcome::AuthenticationRequired,
-        "Invalid credentials" => Outcome::InvalidCredentials,
+        "Invalid credentials" | "Bad authentication" => Outcome::InvalidCredentials,
+        "Unavailable (Running containers maximum amount was reached)" => Outcome::NoRoom,
         "Token belongs to another VM" => Outcome::TokenOfAnotherVm,
         "VM is already registered" => Outcome::AlreadyRegistered,
         "Registration is closed" | "registration is closed" => Outcome::RegistrationClosed,

@@ -28,8 +28,8 @@ pub(super) struct SealedClient {
     steps: Vec<Step>,
     /// Nothing of its plan remains to be done after those.
     ends_plan: bool,
-    /// The server has its request, from then on.
-    has_sent_request: bool,
+    /// The server gets its request, from then on: whether the client gets the answer.
+    sent_request: Option<bool>,
     /// The server's last byte has come.
     is_finished: bool,
     /// There is no memory for it, and a refusal may come at any time.
@@ -89,7 +89,7 @@ impl SealedClient {
             sent: Vec::new(),
             steps: Vec::new(),
             ends_plan: false,
-            has_sent_request: false,
+            sent_request: None,
             is_finished: false,
             is_out_of_memory: false,
             last_sent: Instant::ORIGIN,
@@ -126,9 +126,9 @@ impl SealedClient {
         (std::mem::take(&mut self.steps), std::mem::take(&mut self.ends_plan))
     }
 
-    /// Whether the request was sent, and an answer must come; true once.
-    pub(super) fn take_sent_request(&mut self) -> bool {
-        std::mem::take(&mut self.has_sent_request)
+    /// Whether the client gets an answer, once the server gets the request; told once.
+    pub(super) fn take_sent_request(&mut self) -> Option<bool> {
+        self.sent_request.take()
     }
 
     /// What another client may send again, if this one got its answer.
@@ -209,7 +209,9 @@ impl SealedClient {
         let bytes = self.messages.bytes_of(step);
         let fault = self.script.fault.filter(|(at, _)| *at == step).map(|(_, fault)| fault);
         let Some(fault) = fault else {
-            self.has_sent_request |= step == ClientStep::Request && self.script.fault.is_none();
+            if step == ClientStep::Request {
+                self.sent_request = Some(self.script.fault.is_none());
+            }
             self.sent.extend(&bytes);
             self.steps.push(Step::Send(bytes));
             return true;

@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::connection::Eviction;
+use super::container_oracle::{check_quiet, note_kept, server};
 use super::delays::{CONVERSION_DELAY, check_due, note_delay};
 use super::environment::Environment;
 use super::fake_jobs::FakeJobs;
 use super::final_store;
+use super::holdings;
 use super::net::{FakeClock, FakeNet};
 use super::network::SLACK;
 use super::server_settings::settings;
@@ -89,7 +91,8 @@ impl Simulation {
             log_addresses: LogAddresses::Full,
             conversion_delay: CONVERSION_DELAY,
         };
-        let embedding = world.borrow().env.workers.handlers.embedding(&config);
+        let mut embedding = world.borrow().env.workers.handlers.embedding(&config);
+        world.borrow().env.workers.hypervisor.embed(&mut embedding, server());
         let settings = settings(&config, &embedding.handlers.commands);
         let app = App::new(app_settings, embedding, Box::new(random), Arc::default());
         let [net, jobs, clock] = [0; 3].map(|_| Rc::clone(&world));
@@ -104,7 +107,10 @@ impl Simulation {
             let (nothing_is_scheduled, must_stop, is_stopped) = {
                 let env = &self.world.borrow().env;
                 let is_stopped = env.shutdown.stopped.is_some();
-                (env.observations.nothing_is_scheduled, env.shutdown.is_due(env.now), is_stopped)
+                // The hypervisor's threads may all be stuck, and its guests be destroyed never.
+                let must_stop = env.shutdown.is_due(env.now)
+                    || !is_stopped && env.config.containers_max.is_some() && env.now > env.start + LONGEST;
+                (env.observations.nothing_is_scheduled, must_stop, is_stopped)
             };
             if nothing_is_scheduled {
                 self.check_nothing_is_left()?;
@@ -129,7 +135,7 @@ impl Simulation {
         if holdings.completions > 0 || holdings.closing > 0 {
             self.world.borrow_mut().env.workers.delivery.counts.is_uncertain = true;
         }
-        let env = &self.world.borrow().env;
+        let env = &mut self.world.borrow_mut().env;
         if let Some(failure) = &env.observations.failure {
             return Err(failure.clone());
         }
@@ -148,7 +154,10 @@ impl Simulation {
         {
             return Err("stopping takes longer than its grace".to_owned());
         }
-        self.check_holdings(env)
+        let held = self.reactor.connection_holdings();
+        holdings::check(&held, self.reactor.holdings(), env)?;
+        note_kept(env, &held);
+        Ok(())
     }
 
     /// What was done in this tick: no more than the bounds allow, and delayed answers when they are due.
@@ -191,70 +200,13 @@ impl Simulation {
         Ok(())
     }
 
-    /// The bounds on what each connection holds.
-    fn check_holdings(&self, env: &Environment) -> Result<(), String> {
-        let mut delayed = (0, 0);
-        let (mut charged, mut held_by_all, mut has_stranger) = (0, 0, false);
-        for held in self.reactor.connection_holdings() {
-            let connection = env.network.open_connection(held.id).ok_or("a connection without a client")?;
-            let may_authenticate = env
-                .knowledge
-                .model
-                .vms
-                .iter()
-                .any(|vm| vm.authenticated_clients.contains(&connection.client));
-            let request_max =
-                if may_authenticate { limits::REQUEST_BYTES_MAX } else { env.config.anonymous_bytes_max };
-            let with_id = env.config.named_max.min(NAMED_OPEN_MAX);
-            let of_handlers = env.workers.handlers.answered_bytes(connection.port);
-            let output_max =
-                limits::OUTPUT_BYTES_PAUSE + PAGE_BYTES_MAX + with_id * REPLY_BYTES_MAX + of_handlers;
-            // A line of text may be longer than an anonymous request in some worlds.
-            let request_max = request_max.max(limits::TEXT_LINE_BYTES_MAX);
-            if held.input > request_max + limits::READ_CHUNK_BYTES {
-                return Err(format!("too much input is held: {held:?}"));
-            }
-            if held.output > output_max {
-                return Err(format!("too much output is held: {held:?}"));
-            }
-            if held.idle_capacity > 0 {
-                return Err(format!("an empty buffer holds memory: {held:?}"));
-            }
-            if held.queued != usize::from(held.is_queued) {
-                return Err(format!("queued wrongly: {held:?}"));
-            }
-            delayed = (delayed.0 + held.delayed.0, delayed.1 + held.delayed.1);
-            if held.held != held.charged && !held.is_queued {
-                return Err(format!("charged for other bytes than it holds: {held:?}"));
-            }
-            has_stranger |= !held.is_known && held.charged >= limits::HOLDING_BYTES_MIN;
-            (charged, held_by_all) = (charged + held.charged, held_by_all + held.held);
-        }
-        let holdings = self.reactor.holdings();
-        if holdings.buffers != charged {
-            return Err(format!("{charged} bytes are charged, and {} counted", holdings.buffers));
-        }
-        let most =
-            env.config.buffers_bytes_max + if has_stranger { 0 } else { limits::BUFFERS_OVERCOMMIT_BYTES };
-        if held_by_all > most + PAGE_BYTES_MAX {
-            return Err(format!("{held_by_all} bytes are held for all, {charged} are charged"));
-        }
-        if holdings.delayed.1 > env.config.bounds.delayed_bytes {
-            return Err(format!("{:?} wait to be answered", holdings.delayed));
-        }
-        match self.reactor.holdings().delayed {
-            counted if counted == delayed => Ok(()),
-            counted => Err(format!("{counted:?} are counted as delayed, and {delayed:?} are")),
-        }
-    }
-
     /// No event is scheduled: every client has finished, and nothing is left of them.
     fn check_nothing_is_left(&self) -> Result<(), String> {
         if let Some(unfinished_client) = self.world.borrow().unfinished_client() {
             return Err(format!("waits forever: {unfinished_client}"));
         }
         match self.reactor.holdings() {
-            holdings if holdings == Holdings::default() => Ok(()),
+            holdings if holdings == Holdings::default() => check_quiet(&self.world.borrow().env),
             holdings => Err(format!("something is left: {holdings:?}")),
         }
     }
@@ -275,10 +227,14 @@ impl Simulation {
             self.tick()?;
         }
         let holdings = self.reactor.holdings();
-        let left = [holdings.connections, holdings.in_flight, holdings.present, holdings.authenticated];
+        // The server may still be busy with containers.
+        let has_hypervisor = self.world.borrow().env.config.containers_max.is_some();
+        let in_flight = if has_hypervisor { 0 } else { holdings.in_flight };
+        let left = [holdings.connections, in_flight, holdings.present, holdings.authenticated];
         if left != [0; 4] || holdings.delayed != (0, 0) {
             return Err(format!("something is left: {holdings:?}"));
         }
+        self.world.borrow_mut().env.shutdown.is_over = true;
         self.drain_clients();
         self.check_counters()?;
         let world = &mut *self.world.borrow_mut();
@@ -286,11 +242,14 @@ impl Simulation {
         maintenance.end(config)?;
         workers.handlers.check(|port| network.client_of_port(port))?;
         workers.handlers.end();
+        workers.hypervisor.check()?;
+        workers.hypervisor.end();
         if let Some(failure) = &observations.failure {
             return Err(failure.clone());
         }
         for (index, connection) in network.connections.iter().enumerate() {
-            if connection.closings != usize::from(connection.accepted.is_some()) {
+            let is_kept = connection.has_receipts() && connection.closings == 0;
+            if connection.closings != usize::from(connection.accepted.is_some()) && !is_kept {
                 return Err(format!("connection {index} was closed {} times", connection.closings));
             }
         }
@@ -303,7 +262,9 @@ impl Simulation {
     /// The server has counted each failure of a handler, and each result that came too late.
     fn check_counters(&mut self) -> Verification {
         let statistics = self.reactor.statistics();
-        let delivered = self.world.borrow().env.workers.delivery.counts;
+        let mut delivered = self.world.borrow().env.workers.delivery.counts;
+        // A container that ends before its client has it is an internal error as well.
+        delivered.is_uncertain |= self.world.borrow().env.workers.hypervisor.has_ends();
         self.world.borrow_mut().env.log(|| format!("{delivered:?}"));
         if !delivered.is_uncertain && statistics.runtime_errors != delivered.failures {
             let (errors, failures) = (statistics.runtime_errors, delivered.failures);
@@ -356,13 +317,9 @@ const FIRST_READS_BYTES_MAX: usize = 16 * limits::READ_CHUNK_BYTES;
 /// Consecutive ticks that may do nothing: spurious events and timers.
 const IDLE_TICKS_MAX: usize = 20;
 const TICKS_MAX: usize = 30_000;
+/// How long a world with containers lasts.
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
 const ROUNDS_AFTER_MAX: usize = 10_000;
-/// A page of the longest rows, and a VM with all the disks that it may have.
-const PAGE_BYTES_MAX: usize = 160 << 10;
-/// The longest reply that is no page.
-const REPLY_BYTES_MAX: usize = 512;
-/// No client has more requests with an id open.
-const NAMED_OPEN_MAX: usize = 2000;
 
 #[cfg(test)]
 mod tests {

@@ -37,6 +37,10 @@ pub(super) enum Step {
     Custom {
         has_id: bool,
     },
+    /// Sends a random request for `CREATE` or `DESTROY`.
+    Container {
+        has_id: bool,
+    },
     /// Sends a request, and over HTTP the request to close the connection.
     AskAndClose {
         request: Request,

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::clients::Clients;
+use super::container_oracle::add_survivors;
 use super::environment::{Environment, Knowledge, Observations, Shutdown};
 use super::fake_handlers::FakeHandlers;
+use super::fake_hypervisor::FakeHypervisor;
 use super::fake_tasks::fake_hash;
 use super::fake_workers::FakeWorkers;
 use super::fault_config::FaultConfig;
@@ -72,7 +74,9 @@ impl World {
             .collect();
         let maintenance = Maintenance::new(&store, &config, random.fork(), start);
         let handlers = FakeHandlers::new(&config, random.fork());
-        let workers = FakeWorkers::new(&maintenance, handlers, random.fork());
+        let hypervisor = FakeHypervisor::new(&config, random.fork());
+        add_survivors(&store, &hypervisor, &config, &mut model, &mut random);
+        let workers = FakeWorkers::new(&maintenance, handlers, hypervisor, random.fork());
         let mut clients = Clients::default();
         for (number, (framing, plan)) in plans.into_iter().enumerate() {
             let listener = match framing {
@@ -101,7 +105,11 @@ impl World {
                 #[cfg(feature = "sealed")]
                 recordings: Vec::new(),
             },
-            shutdown: Shutdown { scheduled: config.stop_after.map(|after| start + after), stopped: None },
+            shutdown: Shutdown {
+                scheduled: config.stop_after.map(|after| start + after),
+                stopped: None,
+                is_over: false,
+            },
             observations: Observations::new(is_traced),
             random,
             config,
@@ -140,8 +148,12 @@ impl World {
         }
         let env = &self.env;
         let verification = self.clients.check_deadlines(env);
-        let verification = verification.and_then(|()| env.network.check_deadlines(env.now));
-        if let Err(why) = verification.and_then(|()| env.workers.check_fairness()) {
+        let verification = verification.and_then(|()| match env.shutdown.is_over {
+            true => Ok(()),
+            false => env.network.check_deadlines(env.now),
+        });
+        let verification = verification.and_then(|()| env.workers.check_fairness());
+        if let Err(why) = verification.and_then(|()| env.workers.hypervisor.check()) {
             self.env.fail(why);
         }
     }
