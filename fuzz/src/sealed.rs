@@ -7,16 +7,7 @@ use vmherd::internals::framing::sealed::{Sealed, SealedEvent, SealedRules};
 
 use crate::decisions::Decisions;
 
-const CLIENT_KEY: &str = "-----BEGIN PUBLIC KEY-----
-MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtGv8JRGUy3D5/5SSnpaF
-sOfS4O4YY1j8mn0Faa09LBYplBELGIM4JbgB7fBuhN1MnN1i0oyc00hnNDJxKN5b
-oAHKsamzJMMr4u8NqAR5Dm0Lr/uYxIySqKNIx7wUCJkB6s6pIGwTiKN32Dsy7vHS
-fidgNYVw+TLunpQ62ErvwxbU5druLgrDJ/VvjOV0+vA6HeLDKhLiMZScIgDi5I37
-Jjtz+ALD2Y7oALPtpJkCMz+OdhZQblsXmO3Pw0pEUVt/l/qd9SiGsOri55rVh7Gj
-6eQ3emTNPqTVOx3coN+nrtTt7x5VtrI1nDuHnoMLeQhSXMNfq4thSq3rZ4pWENGY
-pwIDAQAB
------END PUBLIC KEY-----
-";
+const CLIENT_KEY: &str = include_str!("../../tests/common/client_key.pem");
 const SERVER_KEY: &str = "the server's key\n";
 const BLOCK: [u8; 32] = [b'B'; 32];
 const ANSWER: &[u8] = br#"{"success":true}"#;

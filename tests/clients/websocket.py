@@ -49,7 +49,7 @@ def closes_with(code):
 
 
 def handshakes(address):
-    """Any path, without what the client offers; none for what a web page of somebody else would send."""
+    """Any path, without what the client offers; none for what a web page of another site would send."""
     for path in ["/", "/any/path", "/?query=1"]:
         with connect(address, path, subprotocols=["chat", "superchat"]) as connection:
             assert connection.protocol.extensions == [], "it has offered compression"

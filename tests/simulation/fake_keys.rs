@@ -55,16 +55,7 @@ pub(super) const OFFERED_BYTES: usize = 48;
 pub(super) const BLOCKS: [usize; 2] = [384, 256];
 
 /// The public key of all fake clients.
-pub(super) const CLIENT_KEY: &str = "-----BEGIN PUBLIC KEY-----
-MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtGv8JRGUy3D5/5SSnpaF
-sOfS4O4YY1j8mn0Faa09LBYplBELGIM4JbgB7fBuhN1MnN1i0oyc00hnNDJxKN5b
-oAHKsamzJMMr4u8NqAR5Dm0Lr/uYxIySqKNIx7wUCJkB6s6pIGwTiKN32Dsy7vHS
-fidgNYVw+TLunpQ62ErvwxbU5druLgrDJ/VvjOV0+vA6HeLDKhLiMZScIgDi5I37
-Jjtz+ALD2Y7oALPtpJkCMz+OdhZQblsXmO3Pw0pEUVt/l/qd9SiGsOri55rVh7Gj
-6eQ3emTNPqTVOx3coN+nrtTt7x5VtrI1nDuHnoMLeQhSXMNfq4thSq3rZ4pWENGY
-pwIDAQAB
------END PUBLIC KEY-----
-";
+pub(super) const CLIENT_KEY: &str = include_str!("../common/client_key.pem");
 /// The server's public key: it only has the form of one.
 pub(super) const SERVER_KEY: &str = "-----BEGIN PUBLIC KEY-----
 MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAvJiwTlHdP1SMa7cbN5bn

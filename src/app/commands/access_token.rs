@@ -4,7 +4,7 @@
 //! wrong with its parameters. An unknown token and a disabled one take the same look-up and get the same answer. A
 //! missing or malformed one is answered at once: the client knows that itself, and the store has no work with it.
 //!
-//! Failures are not counted by the limit on logins: nobody guesses 744 random bits, and the audit log has them.
+//! Failures are not counted by the limit on logins: a client can't guess 744 random bits, and the audit log has them.
 
 use super::super::token;
 use super::{App, Next, Stage, StageInfo};
