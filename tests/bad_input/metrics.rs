@@ -43,7 +43,7 @@ fn a_store_at_its_key_limit_still_takes_points_of_known_keys() {
     {
         let daemon = Daemon::builder().args(store).start();
         daemon.client().call_text("put first 1 1");
-        let (before, begin) = (daemon.rss_kib(), Instant::now());
+        let (before, begin) = (daemon.memory_kib(), Instant::now());
         let (mut kept, mut refused) = (1, 0);
         for round in keys_in_rounds(keys) {
             let counts = thread::scope(|scope| {
@@ -60,7 +60,7 @@ fn a_store_at_its_key_limit_still_takes_points_of_known_keys() {
             // As many as may be, and not before.
             assert!(refused == 0 || kept == KEYS_MAX, "{kept} kept, {refused} refused");
         }
-        let grown_kib = daemon.rss_kib().saturating_sub(before);
+        let grown_kib = daemon.memory_kib().saturating_sub(before);
         eprintln!("{store:?}: {keys} keys in {:.1?}, up by {grown_kib} KiB", begin.elapsed());
         assert_eq!((kept, refused), (KEYS_MAX, keys + 1 - KEYS_MAX));
         assert!(grown_kib < kib_max, "the daemon grew by {grown_kib} KiB");

@@ -276,9 +276,16 @@ impl Daemon {
         self.running().child.id()
     }
 
-    /// Its resident memory.
-    pub fn rss_kib(&self) -> u64 {
-        self.status_field("VmRSS:")
+    /// Its own resident memory. Pages of files, such as the program's code, are the system's cache, and how many count
+    /// depends on what ran before.
+    pub fn memory_kib(&self) -> u64 {
+        self.status_field("RssAnon:")
+    }
+
+    /// The most resident memory of its own since the peak was reset, at most: pages of files count as they are now.
+    pub fn memory_peak_kib(&self) -> u64 {
+        let of_files = self.status_field("RssFile:") + self.status_field("RssShmem:");
+        self.status_field("VmHWM:").saturating_sub(of_files)
     }
 
     /// The number of its open descriptors.

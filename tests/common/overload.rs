@@ -227,7 +227,7 @@ const CONTROL_PINGS: usize = 150;
 
 /// A daemon's memory and descriptors before it is attacked.
 pub struct Baseline {
-    rss_kib: u64,
+    memory_kib: u64,
     descriptors: Descriptors,
 }
 
@@ -249,7 +249,7 @@ impl Baseline {
         let mut descriptors = Descriptors::of(daemon);
         descriptors.sockets -= 1;
         fs::write(format!("/proc/{}/clear_refs", daemon.id()), "5").expect("the peak can be reset");
-        Baseline { rss_kib: daemon.rss_kib(), descriptors }
+        Baseline { memory_kib: daemon.memory_kib(), descriptors }
     }
 
     /// As [`Baseline::of`], where no client is connected.
@@ -266,12 +266,12 @@ impl Baseline {
 
     /// How much more memory than before the daemon had at any moment since, in KiB.
     pub fn peak_growth_kib(&self, daemon: &Daemon) -> u64 {
-        status_kib(daemon, "VmHWM:").saturating_sub(self.rss_kib)
+        daemon.memory_peak_kib().saturating_sub(self.memory_kib)
     }
 
     /// How much more memory than before the daemon has now, in KiB.
     pub fn growth_kib(&self, daemon: &Daemon) -> u64 {
-        daemon.rss_kib().saturating_sub(self.rss_kib)
+        daemon.memory_kib().saturating_sub(self.memory_kib)
     }
 
     /// Descriptors are back, and memory except for `kept_kib_max`. Sockets are back exactly; threads that have started
@@ -334,10 +334,4 @@ pub fn wait_until_or(deadline: Duration, mut condition: impl FnMut() -> bool) {
 pub fn statistic(operator: &mut Client, name: &str) -> u64 {
     let statistics = operator.succeed("stats", json!({}));
     statistics[name].as_u64().unwrap_or_else(|| panic!("no {name} in {statistics}"))
-}
-
-fn status_kib(daemon: &Daemon, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("its status");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
-    line.trim().trim_end_matches(" kB").parse().expect("KiB")
 }

@@ -24,7 +24,7 @@ fn clients_that_stall_in_the_key_exchange_hold_up_no_others() {
         let daemon = builder.start();
         let mut operator = daemon.operator();
         let probe = LatencyProbe::start(&daemon);
-        let before_kib = daemon.rss_kib();
+        let before_kib = daemon.memory_kib();
         let (address, counts) = (daemon.addresses()[1].to_string(), [FINISHING, STALLING, seed]);
         let mut client = python("sealed.py");
         client.args(["crowd", &address]).args(counts.map(|count| count.to_string()));
@@ -35,7 +35,7 @@ fn clients_that_stall_in_the_key_exchange_hold_up_no_others() {
         assert!(seconds < FINISHED_SECONDS_MAX, "{FINISHING} clients have waited {seconds} s");
         assert_eq!(stalling, STALLING.to_string());
         assert!(statistic(&mut operator, "connections_open") >= STALLING as u64);
-        let grown_kib = daemon.rss_kib().saturating_sub(before_kib);
+        let grown_kib = daemon.memory_kib().saturating_sub(before_kib);
         eprintln!("{seconds} s; {grown_kib} KiB, in clear text {plain_kib} KiB");
         let max_kib = plain_kib + STALLING as u64 * CONNECTION_KIB_MAX;
         assert!(grown_kib <= max_kib, "{grown_kib} KiB, more than {max_kib} KiB");
@@ -49,7 +49,7 @@ fn clients_that_stall_in_the_key_exchange_hold_up_no_others() {
 fn plain_growth_kib() -> u64 {
     let daemon = Daemon::start();
     let mut operator = daemon.operator();
-    let before_kib = daemon.rss_kib();
+    let before_kib = daemon.memory_kib();
     let mut swarm = Swarm::new();
     for _ in 0..STALLING {
         swarm.connect(daemon.address(), b"{\"command\": \"ping\", ");
@@ -58,5 +58,5 @@ fn plain_growth_kib() -> u64 {
         swarm.turn(std::time::Duration::from_millis(10), |_| {});
         statistic(&mut operator, "connections_open") == STALLING as u64 + 1
     });
-    daemon.rss_kib().saturating_sub(before_kib)
+    daemon.memory_kib().saturating_sub(before_kib)
 }

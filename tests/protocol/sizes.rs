@@ -99,12 +99,12 @@ fn large_requests_free_their_memory() {
     let daemon = Daemon::start();
     let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
     clients.iter_mut().for_each(Client::ping);
-    let before = daemon.rss_kib();
+    let before = daemon.memory_kib();
     for client in &mut clients {
         client.send(&ping(MIB));
         assert_eq!(client.reply()["message"], "PONG");
     }
-    let after = daemon.rss_kib();
+    let after = daemon.memory_kib();
     assert!(after < before + 4096, "{before} KiB before, {after} KiB after");
 }
 
