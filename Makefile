@@ -16,6 +16,10 @@ DESTDIR ?=
 BINARY ?= target/release/vmherd
 installed = $(DESTDIR)$(PREFIX)
 settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
+# Where the shells look for completions.
+bash = $(installed)/share/bash-completion/completions
+zsh = $(installed)/share/zsh/site-functions
+fish = $(installed)/share/fish/vendor_completions.d
 # The units in systemd/, with the paths of the installation.
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
@@ -50,6 +54,10 @@ install: ## install the daemon, its units and its settings (PREFIX=/usr/local DE
 	install -D -m 644 sql/README.md $(installed)/share/doc/vmherd/sql/README.md
 	install -D -m 644 -t $(installed)/share/doc/vmherd/docs docs/*.md
 	install -D -m 644 -t $(installed)/share/doc/vmherd/docs/fail2ban docs/fail2ban/*.conf
+	install -D -m 644 docs/man/vmherd.8 $(installed)/share/man/man8/vmherd.8
+	install -D -m 644 docs/completions/vmherd $(bash)/vmherd
+	install -D -m 644 docs/completions/_vmherd $(zsh)/_vmherd
+	install -D -m 644 docs/completions/vmherd.fish $(fish)/vmherd.fish
 	@# Keeps existing settings.
 	test -e $(settings) || install -D -m 644 systemd/vmherd.conf $(settings)
 	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemctl daemon-reload && \
@@ -59,6 +67,7 @@ uninstall: ## remove what make install installed; keep changed settings
 	rm -f $(installed)/bin/vmherd $(installed)/lib/sysusers.d/vmherd.conf
 	rm -f $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
 	if cmp -s $(installed)/share/doc/vmherd/vmherd.conf $(settings); then rm -f $(settings); fi
+	rm -f $(installed)/share/man/man8/vmherd.8 $(bash)/vmherd $(zsh)/_vmherd $(fish)/vmherd.fish
 	rm -rf $(installed)/share/doc/vmherd
 	test ! -d $(DESTDIR)$(SYSCONFDIR)/vmherd || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(SYSCONFDIR)/vmherd
 
@@ -82,7 +91,7 @@ test: ## install what the tests need and run them all
 guest: ## build the VM that the tests start: target/guest/guest.iso (downloads some 50 MB of Debian packages)
 	@tests/guest/build
 
-docs: ## write docs/settings.md and systemd/vmherd.conf anew from the table of settings
+docs: ## write docs/settings.md, systemd/vmherd.conf, manual pages and completions anew from the tables in the code
 	VMHERD_WRITE_DOCS=1 $(CARGO) test --bin vmherd is_current
 
 sim: ## simulate the reactor with SEEDS seeds, or replay one with a trace: make sim SEED=17

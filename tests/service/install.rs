@@ -68,6 +68,7 @@ fn installed(prefix: &str) -> Vec<String> {
         "lib/systemd/system/vmherd.service",
         "lib/systemd/system/vmherd.socket",
         "lib/sysusers.d/vmherd.conf",
+        "share/bash-completion/completions/vmherd",
         "share/doc/vmherd/LICENSE-APACHE",
         "share/doc/vmherd/LICENSE-MIT",
         "share/doc/vmherd/CHANGELOG.md",
@@ -88,6 +89,9 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/store-credential.conf",
         "share/doc/vmherd/systemd/README.md",
         "share/doc/vmherd/vmherd.conf",
+        "share/fish/vendor_completions.d/vmherd.fish",
+        "share/man/man8/vmherd.8",
+        "share/zsh/site-functions/_vmherd",
     ]
     .map(|file| format!("{prefix}/{file}"))
     .into();
@@ -109,6 +113,25 @@ fn everything_is_installed_under_the_prefix_and_removed_again() {
         run(Command::new(tree.path(&format!("{prefix_text}/bin/vmherd"))).arg("--version")).expect_success();
         tree.make("uninstall", prefix);
         assert_eq!(tree.files(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn bash_completes_flags_and_tools() {
+    let tree = Tree::new();
+    tree.make("install", None);
+    let completions = tree.path("/usr/local/share/bash-completion/completions/vmherd");
+    for (words, expected) in
+        [("vmherd --lis", "--listen"), ("vmherd ba", "backup"), ("vmherd stats --js", "--json")]
+    {
+        let script = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_LINE='{words}'; \
+             COMP_POINT=${{#COMP_LINE}}; _vmherd vmherd \"${{COMP_WORDS[COMP_CWORD]}}\" \
+             \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            completions.display()
+        );
+        let ran = run(Command::new("bash").args(["--norc", "-c", &script])).expect_success();
+        assert_eq!(ran.stdout, format!("{expected}\n"), "{words}");
     }
 }
 

@@ -68,7 +68,7 @@ fn copy(store: Location, file: &Path) -> Result<(), ToolError> {
     }
 }
 
-static TOOL: Tool = Tool {
+pub static TOOL: Tool = Tool {
     program: "vmherd backup",
     flags: &[],
     settings: &["store", "store-file", "state-dir"],

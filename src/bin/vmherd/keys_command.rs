@@ -71,7 +71,7 @@ fn parse(arguments: &Arguments) -> Result<Command, ToolError> {
 /// The default of `--bits`: what clients expect.
 const BITS: usize = 4096;
 
-static TOOL: Tool = Tool {
+pub static TOOL: Tool = Tool {
     program: "vmherd keys",
     flags: &[Flag { name: "bits", takes: Takes::Value, is_repeatable: false }],
     settings: &["state-dir"],

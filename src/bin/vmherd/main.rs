@@ -10,6 +10,8 @@ mod keys_command;
 mod limits;
 mod log_line;
 mod logging;
+#[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu", feature = "sealed"))]
+mod manual_page;
 mod notify;
 mod open_registry;
 mod own_socket;
@@ -26,6 +28,9 @@ mod sys;
 mod token_command;
 mod tool;
 mod vm_command;
+#[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu", feature = "sealed"))]
+#[path = "../common/written_file.rs"]
+mod written_file;
 
 use std::env;
 use std::io::{self, Write};

@@ -139,7 +139,7 @@ fn parse_id(text: &str) -> Result<ContainerId, ToolError> {
     })
 }
 
-static TOOL: Tool = Tool {
+pub static TOOL: Tool = Tool {
     program: "vmherd vm",
     flags: &[Flag { name: "json", takes: Takes::Nothing, is_repeatable: false }],
     settings: &["state-dir"],

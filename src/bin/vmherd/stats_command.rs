@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for Counters {
 
 const REQUEST: &[u8] = b"{\"command\": \"stats\", \"data\": {}}\n";
 
-static TOOL: Tool = Tool {
+pub static TOOL: Tool = Tool {
     program: "vmherd stats",
     flags: &[Flag { name: "json", takes: Takes::Nothing, is_repeatable: false }],
     settings: &["state-dir"],

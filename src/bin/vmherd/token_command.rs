@@ -106,7 +106,7 @@ fn parse_id(text: &str) -> Result<AccessTokenId, ToolError> {
     })
 }
 
-static TOOL: Tool = Tool {
+pub static TOOL: Tool = Tool {
     program: "vmherd token",
     flags: &[Flag { name: "disabled", takes: Takes::Nothing, is_repeatable: false }],
     settings: &["store", "store-file", "state-dir"],

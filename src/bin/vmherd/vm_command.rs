@@ -179,7 +179,7 @@ fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<
     })
 }
 
-static TOOL: Tool = Tool {
+pub static TOOL: Tool = Tool {
     program: "vmherd vm",
     flags: &[
         Flag { name: "ram", takes: Takes::Value, is_repeatable: false },

@@ -3,21 +3,14 @@
 //! Compiled into the tests only: the explanations are for the page, the daemon never prints them.
 
 use std::fmt::Write;
-use std::path::Path;
-use std::{env, fs};
 
 use super::setting::{Kind, Setting};
 use super::table::{SETTINGS, find};
+use crate::written_file::expect_current;
 
 #[test]
 fn the_page_of_settings_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
-    let manual = manual();
-    if env::var_os("VMHERD_WRITE_DOCS").is_some() {
-        fs::write(&path, &manual).unwrap();
-    }
-    let page = fs::read_to_string(&path).unwrap();
-    assert!(page == manual, "docs/settings.md differs from the table of settings: run `make docs`");
+    expect_current("docs/settings.md", &manual());
 }
 
 #[test]
@@ -112,7 +105,8 @@ Exit code 2 is an error on the command line, 78 an invalid setting, 1 any other 
 
 type Section = (&'static str, &'static [(&'static str, &'static str)]);
 
-static SECTIONS: &[Section] = &[
+/// Every setting with its explanation in Markdown, under headings.
+pub static SECTIONS: &[Section] = &[
     (
         "Listeners and clients",
         &[

@@ -10,7 +10,7 @@ mod environment;
 mod environment_file;
 mod help;
 mod loader;
-#[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu"))]
+#[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu", feature = "sealed"))]
 mod manual;
 mod origin;
 mod partial;
@@ -37,10 +37,14 @@ pub use config_error::{ConfigError, EX_CONFIG};
 pub use environment::Environment;
 pub use help::describe_settings;
 pub use loader::{Invocation, Resolved, ToolSettings};
+#[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu", feature = "sealed"))]
+pub use manual::SECTIONS;
 pub use partial::LogFormat;
 pub use report::Report;
 pub use setting::Setting;
 pub use sources::{ParsedSources, Sources};
+#[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu", feature = "sealed"))]
+pub use table::find as find_setting;
 pub use table::tool_settings;
 pub use values::parse_number;
 #[cfg(feature = "qemu")]

@@ -15,10 +15,10 @@ use super::values::{format_duration, format_size, parse_duration, parse_number, 
 pub struct Setting {
     /// Its flag without the dashes; the variable name is derived from it.
     pub(super) flag: &'static str,
-    /// Placeholder of the value in the help text.
-    pub(super) placeholder: &'static str,
+    /// Placeholder of the value in the help text; empty for a flag without a value.
+    pub placeholder: &'static str,
     /// One phrase that says what it is for.
-    pub(super) help: &'static str,
+    pub help: &'static str,
     /// Its type, with limits and the field that it sets.
     pub(super) kind: Kind,
     /// Its default.
@@ -161,7 +161,7 @@ impl Setting {
     }
 
     /// Its environment variable.
-    pub(super) fn variable_name(&self) -> Option<String> {
+    pub fn variable_name(&self) -> Option<String> {
         let is_info_flag = matches!(self.kind, Kind::InfoFlag);
         (!is_info_flag).then(|| format!("VMHERD_{}", self.flag.to_ascii_uppercase().replace('-', "_")))
     }
@@ -191,7 +191,7 @@ impl Setting {
     }
 
     /// The allowed values, for messages.
-    pub(super) fn allowed(&self) -> String {
+    pub fn allowed(&self) -> String {
         match &self.kind {
             Kind::Number(quantity) => quantity.allowed(),
             Kind::Time(quantity) => quantity.allowed(),
@@ -212,7 +212,7 @@ impl Setting {
     }
 
     /// The default for people: its value, or a description of a computed one.
-    pub(super) fn displayed_default(&self) -> String {
+    pub fn displayed_default(&self) -> String {
         match self.default {
             DefaultValue::Computed(description) => description.into(),
             _ => self.default_text().unwrap_or_default(),

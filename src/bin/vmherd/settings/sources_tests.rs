@@ -366,11 +366,5 @@ fn example_file_lists_every_setting_commented_out() {
 #[cfg(all(feature = "sqlite", feature = "http", feature = "qemu", feature = "sealed"))]
 #[test]
 fn the_example_file_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/vmherd.conf");
-    let expected = settings_as_file();
-    if std::env::var_os("VMHERD_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &expected).unwrap();
-    }
-    let found = std::fs::read_to_string(&path).unwrap();
-    assert!(found == expected, "systemd/vmherd.conf differs from the table of settings: run `make docs`");
+    crate::written_file::expect_current("systemd/vmherd.conf", &settings_as_file());
 }

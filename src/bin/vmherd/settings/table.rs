@@ -290,7 +290,7 @@ pub(super) static SETTINGS: &[Setting] = &[
 ];
 
 /// The setting with the flag `flag`.
-pub(super) fn find(flag: &str) -> Option<&'static Setting> {
+pub fn find(flag: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.flag == flag)
 }
 
