@@ -28,7 +28,8 @@
 //!
 //! [`Config`] has the settings, [`ServerBuilder`] takes handlers, callbacks and more, and [`Running`] controls a running
 //! server. [`Server::run`] blocks instead, until a [`StopHandle`] stops the server; a [`ServerLoop`] is part of a loop of
-//! the host program. A [`LocalClient`] talks to a server in the same process without a socket. Handlers get a
+//! the host program. A [`LocalClient`] talks to a server in the same process without a socket,
+//! a [`client::Client`] to any other. Handlers get a
 //! [`HandlerRequest`] and a [`Responder`]; callbacks an [`Event`]. Log messages go to the crate `log`.
 //!
 #![doc = include_str!("../docs/embedding.md")]
@@ -73,7 +74,7 @@
 //! | [`embed`] | handlers and the hypervisor of the embedding program, and the clients that they see |
 //! | [`qemu`], [`crypto`] | the hypervisor of the daemon: VMs in QEMU; encryption |
 //! | [`framing`], [`dialect`] | bytes to messages; messages to requests, answers to text |
-//! | [`session`], [`store`] | the state of one connection; the stores |
+//! | [`session`], [`store`], [`client`] | the state of one connection; the stores; the client library, which nothing here uses |
 //! | [`work`] | blocking work as values, and the code that worker threads run |
 //! | [`app`], [`worker`] | the commands and their access rules; bounded queues, threads |
 //! | [`dispatch`] | requests in flight: deadlines, delays, counters |
@@ -100,6 +101,7 @@
 //! | how a VM boots, and what ends it | `src/qemu/guest/`; which file there does what: `src/qemu/mod.rs` |
 //! | a container whose client does not get it, or that ends by itself | `src/reactor/delivery.rs`, `src/dispatch/containers.rs` |
 //! | where delayed conversions and logins wait | `src/session/responses.rs`; `src/dispatch/delayed_logins.rs` |
+//! | what a client's error means for its connection | `src/client/error.rs`; `src/client/connection.rs` |
 //! | refused addresses | `src/model/address_rule.rs`; `src/reactor/accept.rs`: `refuse`; `src/session/codec/refused.rs` |
 //! | addresses in log lines | `src/model/logged_address.rs` |
 //! | accepting without free descriptors | `src/reactor/accept.rs` |
@@ -176,6 +178,7 @@
 
 mod app;
 mod buffer;
+pub mod client;
 mod clock;
 mod config;
 #[cfg(feature = "sealed")]
@@ -268,6 +271,10 @@ pub mod internals {
         };
     }
 
+    /// What the client codec of the tests is built on.
+    pub mod client {
+        pub use crate::client::input::*;
+    }
     #[cfg(feature = "sealed")]
     expose! { crypto }
     expose! {

@@ -1,5 +1,6 @@
 //! All limits, with their reasons. A limit that a setting can change is its default.
 
+mod client;
 mod connections;
 mod containers;
 mod embedding;
@@ -14,6 +15,7 @@ mod settings;
 mod store;
 mod work;
 
+pub use client::*;
 pub use connections::*;
 pub use containers::*;
 pub use embedding::*;

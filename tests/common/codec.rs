@@ -8,7 +8,7 @@
 //! One framing is decoded by one method, so a connection may change it: HTTP before WebSocket. Each returns `None`
 //! until the input has a whole reply. What a reply says is up to the caller.
 //!
-//! The file and `codec/replies.rs` need `std` only. Targets include it so:
+//! Raw JSON and metrics text are split by the decoder of the client library, [`Input`]. Targets include the file so:
 //!
 //! - `tests/*/main.rs` with `tests/common`: `common::codec`, declared in `tests/common/mod.rs` as `pub mod codec;`
 //! - `tests/simulation/main.rs`: `#[path = "../common/codec.rs"] mod codec;`
@@ -19,23 +19,19 @@
 // Each target uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
-use std::fmt;
-
 // By path: the file that declares it is included by path too.
 #[path = "codec/replies.rs"]
 mod replies;
 
+use vmherd::internals::client::{Input, utf8};
+
 pub use replies::{BodyLength, HttpHead, PointLine, TextReply, point_lines};
+pub use vmherd::internals::client::Malformed;
 
 /// Decodes the output of a server.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    input: Vec<u8>,
-    /// Bytes of the input that are decoded.
-    consumed: usize,
-    /// Bytes after them in which `searched_for` does not begin.
-    searched: usize,
-    searched_for: &'static str,
+    input: Input,
     /// The server has closed its direction.
     is_ended: bool,
     /// The HTTP response whose body is incomplete.
@@ -45,10 +41,6 @@ pub struct Decoder {
     /// A response or frame has announced that nothing follows it.
     is_finished: bool,
 }
-
-/// Input that is not as the protocol has it, and why.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Malformed(pub &'static str);
 
 /// `None`: the input has no whole reply yet.
 pub type Decoded<T> = Result<Option<T>, Malformed>;
@@ -164,8 +156,7 @@ pub fn text_frame(text: &str) -> Vec<u8> {
 impl Decoder {
     /// Adds input.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.input.drain(..std::mem::take(&mut self.consumed));
-        self.input.extend_from_slice(bytes);
+        self.input.push(bytes);
     }
 
     /// The input has ended.
@@ -175,13 +166,13 @@ impl Decoder {
 
     /// The input that is not decoded.
     pub fn rest(&self) -> &[u8] {
-        &self.input[self.consumed..]
+        self.input.rest()
     }
 
     /// Takes the input that is not decoded.
     pub fn take_rest(&mut self) -> Vec<u8> {
         let rest = self.rest().to_vec();
-        self.consume(rest.len());
+        self.input.consume(rest.len());
         rest
     }
 
@@ -207,12 +198,12 @@ impl Decoder {
 
     /// The next reply of raw JSON, without its newline.
     pub fn line(&mut self) -> Decoded<String> {
-        self.text_until("\n")
+        self.input.line()
     }
 
     /// The next reply of metrics text, without the newline of its last line and the empty line after it.
     pub fn text_reply(&mut self) -> Decoded<String> {
-        self.text_until("\n\n")
+        self.input.text_until("\n\n")
     }
 
     /// The head of the next HTTP response. A body follows, unless the request was HEAD: see [`Decoder::response`].
@@ -220,7 +211,7 @@ impl Decoder {
         if self.is_finished && !self.rest().is_empty() {
             return Err(Malformed("input after the last response"));
         }
-        let Some(text) = self.text_until("\r\n\r\n")? else { return Ok(None) };
+        let Some(text) = self.input.text_until("\r\n\r\n")? else { return Ok(None) };
         let head = HttpHead::parse(text)?;
         self.is_finished = head.closes();
         Ok(Some(head))
@@ -252,7 +243,7 @@ impl Decoder {
         let end = header.checked_add(length).ok_or(Malformed("a frame larger than memory"))?;
         let Some(frame) = self.rest().get(..end) else { return Ok(None) };
         let (first, payload) = (frame[0], frame[header..].to_vec());
-        self.consume(end);
+        self.input.consume(end);
         let frame = Frame { is_final: first & FINAL != 0, opcode: first & 0x0f, payload };
         self.is_finished |= frame.opcode == CLOSE;
         Ok(Some(frame))
@@ -277,24 +268,6 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Text up to `end`, which is consumed as well.
-    fn text_until(&mut self, end: &'static str) -> Decoded<String> {
-        let rest = &self.input[self.consumed..];
-        let from = if self.searched_for == end { self.searched } else { 0 };
-        match rest[from..].windows(end.len()).position(|window| window == end.as_bytes()) {
-            Some(found) => {
-                let text = utf8(rest[..from + found].to_vec())?;
-                self.consume(from + found + end.len());
-                Ok(Some(text))
-            }
-            None => {
-                self.searched = (rest.len() + 1).saturating_sub(end.len());
-                self.searched_for = end;
-                Ok(None)
-            }
-        }
-    }
-
     /// Takes the response whose head is known, if the input has the rest of its body.
     fn body(&mut self) -> Decoded<HttpResponse> {
         let Some((mut response, length)) = self.response.take() else { return Ok(None) };
@@ -316,7 +289,7 @@ impl Decoder {
     fn take_sized(&mut self, length: usize, body: &mut Vec<u8>) -> bool {
         let Some(bytes) = self.rest().get(..length) else { return false };
         body.extend(bytes);
-        self.consume(length);
+        self.input.consume(length);
         true
     }
 
@@ -338,7 +311,7 @@ impl Decoder {
                 return Err(Malformed("a chunk without an end"));
             }
             body.extend(&rest[line + 2..end]);
-            self.consume(end + 2);
+            self.input.consume(end + 2);
             if size == 0 {
                 return Ok(true);
             }
@@ -368,11 +341,6 @@ impl Decoder {
         let length = usize::try_from(length).map_err(|_| Malformed("a frame larger than memory"))?;
         Ok(Some((2 + wide, length)))
     }
-
-    fn consume(&mut self, count: usize) {
-        self.consumed += count;
-        self.searched = 0;
-    }
 }
 
 /// Reads the payload of a close frame.
@@ -393,24 +361,6 @@ fn chunk_size(text: &[u8]) -> Result<usize, Malformed> {
 /// Reads digits: no sign, no blanks.
 fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn utf8(bytes: Vec<u8>) -> Result<String, Malformed> {
-    String::from_utf8(bytes).map_err(|_| Malformed("no UTF-8"))
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-impl From<Malformed> for String {
-    fn from(error: Malformed) -> String {
-        error.to_string()
-    }
 }
 
 const FINAL: u8 = 0x80;

@@ -20,7 +20,7 @@ const LAYERS: &[(&[&str], Siblings)] = &[
     (&["embed"], Siblings::Allowed),
     (&["qemu", "crypto"], Siblings::Forbidden),
     (&["framing", "dialect"], Siblings::Forbidden),
-    (&["session", "store"], Siblings::Forbidden),
+    (&["session", "store", "client"], Siblings::Forbidden),
     (&["work"], Siblings::Allowed),
     (&["app", "worker"], Siblings::Forbidden),
     (&["dispatch"], Siblings::Allowed),
@@ -48,7 +48,9 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("libc::", &["src/sys", "src/bin/vmherd/sys"]),
     ("unsafe ", &["src/sys", "src/bin/vmherd/sys"]),
     ("env_logger::", &["src/bin/vmherd/logging.rs"]),
-    ("socket2::", &["src/reactor/mio_net.rs", "src/server/bind.rs"]),
+    ("socket2::", &["src/reactor/mio_net.rs", "src/server/bind.rs", "src/client/connection.rs"]),
+    // No part of the server uses the client library.
+    ("crate::client", &["src/lib.rs"]),
     ("Instant::now(", &["src/clock.rs", "src/bin/vmherd/signal_loop.rs"]),
     ("SystemTime::now(", &["src/clock.rs", "src/bin/vmherd/sys/process.rs"]),
     // In the store: an attempt to connect may hang forever and must not block a worker; the watcher of a served file
