@@ -88,6 +88,7 @@
 //!
 //! | question | answer in |
 //! | --- | --- |
+//! | which connections a VM has | `src/app/presence.rs`, `src/app/vm_sessions.rs` |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | the access token that a verb may need | `src/app/commands/access_token.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vmherd::internals::clock::UnixSeconds;
 use vmherd::internals::dialect::{self, PageProgress, decode_message, encode_answer, encode_page};
 use vmherd::internals::embed::{
     ClientFactory, HandlerFailure, HandlerRequest, Handlers, RequestHandler, Responder,
@@ -150,7 +151,8 @@ fn entries(list: List, choice: u8) -> Items {
         List::AllDisks => Items::Disks(vec![disk; count]),
         List::ActiveVms | List::AuthenticatedVms => {
             let vm = choice.is_multiple_of(2).then_some(vm);
-            Items::Peers(vec![PeerEntry { peer: Peer::Tcp([127, 0, 0, 1].into(), 1), vm }; count])
+            let (peer, connected_since) = (Peer::Tcp([127, 0, 0, 1].into(), 1), UnixSeconds(5));
+            Items::Peers(vec![PeerEntry { peer, connected_since, vm }; count])
         }
         _ => Items::Vms(vec![vm; count]),
     }

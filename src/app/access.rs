@@ -40,16 +40,25 @@ pub fn permission(access: Access, rights: &Rights) -> Permission {
             Permission::RegistrationClosed
         }
         Access::Public | Access::Registration => Permission::Allowed,
-        Access::Open(group) | Access::OpenOrAnyVm(group) | Access::OpenRegistration(group)
+        Access::Open(group)
+        | Access::OpenOrAnyVm(group)
+        | Access::OpenOrOperator(group)
+        | Access::OpenRegistration(group)
             if anonymous_access.contains(group) =>
         {
             Permission::Allowed
         }
-        Access::Vm | Access::Open(_) => vm_or(Permission::AllowedAsItself),
+        Access::VmOrOperator | Access::OpenOrOperator(_) | Access::Operator
+            if *principal == Principal::Operator =>
+        {
+            Permission::Allowed
+        }
+        Access::Vm | Access::VmOrOperator | Access::Open(_) | Access::OpenOrOperator(_) => {
+            vm_or(Permission::AllowedAsItself)
+        }
         Access::OpenOrAnyVm(_) => vm_or(Permission::Allowed),
         // A VM registers other VMs only in the dialect `command`.
         Access::OpenRegistration(_) => vm_or(Permission::RegistrationClosed),
-        Access::Operator if *principal == Principal::Operator => Permission::Allowed,
         Access::Operator => Permission::Unknown,
     }
 }
@@ -67,12 +76,13 @@ mod tests {
         let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
         let principals = [Principal::Anonymous, vm, Principal::Operator];
         let vms_own = [AuthenticationRequired, AllowedAsItself, AuthenticationRequired];
+        let vm_or_operator = [AuthenticationRequired, AllowedAsItself, Allowed];
         let (all, closed) = ([Allowed; 3], vms_own);
         let rows = [
             (CommandName::Ping, all, all),
             (CommandName::Register, all, all),
             (CommandName::Authenticate, all, all),
-            (CommandName::List, vms_own, vms_own),
+            (CommandName::List, vm_or_operator, vm_or_operator),
             (CommandName::Update, vms_own, vms_own),
             (CommandName::Logout, vms_own, vms_own),
             (CommandName::Stats, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
@@ -89,8 +99,8 @@ mod tests {
             (CommandName::ConnectVm, all, closed),
             (CommandName::LogoutVm, all, closed),
             (CommandName::UpdateVm, all, closed),
-            (CommandName::Put, all, closed),
-            (CommandName::Get, all, closed),
+            (CommandName::Put, all, vm_or_operator),
+            (CommandName::Get, all, vm_or_operator),
         ];
         let missing = CommandName::ALL.iter().find(|command| rows.iter().all(|(row, ..)| row != *command));
         assert_eq!(missing, None, "each command has a row");

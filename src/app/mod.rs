@@ -14,6 +14,7 @@ pub mod login_limiter;
 pub mod membership;
 pub mod presence;
 pub mod token;
+mod vm_sessions;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -104,8 +105,9 @@ impl App {
         }
     }
 
-    /// Makes tokens expire by `now` minus `lead`.
-    pub fn set_clock_lead(&mut self, lead: Duration) {
+    /// Begins a tick at `now`. Tokens expire by `now` minus `lead`.
+    pub fn begin_tick(&mut self, now: UnixSeconds, lead: Duration) {
+        self.presence.set_time(now);
         match (self.clock_lead.is_zero(), lead.is_zero()) {
             (true, false) => log::warn!(
                 "the clock is {} s ahead of the time elapsed since this server started or last ran: tokens and \

@@ -7,9 +7,11 @@
 
 use super::access::Rights;
 use super::membership::VmMembership;
-use crate::ids::ConnId;
+use super::vm_sessions::VmSessions;
+use crate::clock::UnixSeconds;
+use crate::ids::{ConnId, VmId};
 use crate::limits;
-use crate::model::{AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, TokenHash};
+use crate::model::{AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, TokenHash, VmPresence};
 use crate::work::pages::PeerIndex;
 
 /// All open connections.
@@ -18,6 +20,9 @@ pub struct Presence {
     entries: Vec<Option<Entry>>,
     authenticated_count: usize,
     membership: VmMembership,
+    sessions: VmSessions,
+    /// The time of this tick.
+    now: UnixSeconds,
 }
 
 /// What a listener allows its clients.
@@ -41,6 +46,7 @@ struct Entry {
     peer: Peer,
     is_operator: bool,
     policy: ListenerPolicy,
+    opened: UnixSeconds,
     /// `None` until the first login: most connections never log in.
     history: Option<Box<History>>,
 }
@@ -49,12 +55,19 @@ struct Entry {
 #[derive(Default)]
 struct History {
     login: Option<Login>,
+    /// When the login began.
+    since: UnixSeconds,
     /// Tokens issued on this connection or used to authenticate it, oldest first. They outlast the login: a failed
     /// login ends it, but a later logout must revoke them all.
     tokens: Vec<TokenHash>,
 }
 
 impl Presence {
+    /// Sets the time at which connections and logins begin and end.
+    pub fn set_time(&mut self, now: UnixSeconds) {
+        self.now = now;
+    }
+
     /// Adds a connection.
     pub fn open(&mut self, conn: ConnId, peer: Peer, policy: ListenerPolicy, own_uid: u32) {
         let index = conn.index as usize;
@@ -66,8 +79,8 @@ impl Presence {
             Peer::Tcp(..) => None,
         };
         let is_operator = policy.has_operators && uid.is_some_and(|uid| uid == 0 || uid == own_uid);
-        self.entries[index] =
-            Some(Entry { generation: conn.generation, peer, is_operator, policy, history: None });
+        let (generation, opened) = (conn.generation, self.now);
+        self.entries[index] = Some(Entry { generation, peer, is_operator, policy, opened, history: None });
     }
 
     /// Removes a connection.
@@ -87,25 +100,34 @@ impl Presence {
 
     /// Logs the connection in as `login`; `token` proves the same login again.
     pub fn log_in(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) {
+        let now = self.now;
         let Some(entry) = self.entry_mut(conn) else { return };
         let vm = login.id;
         let history = entry.history.get_or_insert_default();
-        let before = history.login.replace(login);
+        let before = history.login.replace(login).map(|before| (before.id, history.since));
+        history.since = now;
         token.into_iter().for_each(|token| history.remember(token));
         self.membership.log_in(vm);
         match before {
-            Some(before) => self.membership.log_out(before.id),
+            Some((before, since)) => self.end_session(before, since, conn),
             None => self.authenticated_count += 1,
         }
+        self.sessions.begin(vm, now, conn);
     }
 
     /// Makes the connection anonymous.
     pub fn log_out(&mut self, conn: ConnId) {
         let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) else { return };
+        let since = history.since;
         if let Some(login) = history.login.take() {
             self.authenticated_count -= 1;
-            self.membership.log_out(login.id);
+            self.end_session(login.id, since, conn);
         }
+    }
+
+    fn end_session(&mut self, vm: VmId, since: UnixSeconds, conn: ConnId) {
+        self.membership.log_out(vm);
+        self.sessions.end(vm, since, conn);
     }
 
     /// Makes the connection anonymous if its login is still `login`, which is no longer valid.
@@ -123,6 +145,13 @@ impl Presence {
             entry.history.take_if(|history| history.login.is_none());
             entry.history.iter_mut().for_each(|history| history.tokens = Vec::new());
         }
+    }
+
+    /// The connections of a VM, as an operator sees them.
+    pub fn of_vm(&self, vm: VmId) -> VmPresence {
+        let sessions = self.sessions.of(vm).take(limits::OBSERVED_ADDRESSES_MAX);
+        let peers = sessions.filter_map(|conn| self.peer(conn)).collect();
+        VmPresence { connected_since: self.sessions.oldest(vm), peers }
     }
 
     /// The authorized and connected VMs.
@@ -216,7 +245,7 @@ impl Presence {
             let Some(entry) = entry else { continue };
             let vm = entry.login().map(|login| login.id);
             if vm.is_some() || list == List::ActiveVms {
-                peers.push(PeerIndex { index, peer: entry.peer, vm });
+                peers.push(PeerIndex { index, peer: entry.peer, connected_since: entry.opened, vm });
             }
         }
         (peers, None)
@@ -252,7 +281,6 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::VmId;
     use crate::model::VmName;
 
     const POLICY: ListenerPolicy = ListenerPolicy {

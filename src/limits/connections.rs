@@ -75,6 +75,11 @@ pub const IDLE_SCAN_RESULTS_MAX: usize = ACCEPTS_PER_TICK_MAX;
 /// Rows (VMs and disks) per page of a long answer: some 60 KiB of JSON, or 340 KiB of disks if the VM's name has
 /// maximum length and needs escaping throughout. A VM with the maximum number of disks is a page of its own.
 pub const PAGE_ROWS_MAX: usize = 1024;
+/// Rows of a page of VMs for an operator, whose entries are longer: at most half a page for the VMs, and half for the
+/// addresses.
+pub const OBSERVED_ROWS_MAX: usize = PAGE_ROWS_MAX / 2;
+/// Addresses that an operator sees of a VM: more connections of one VM are a mistake of its program.
+pub const OBSERVED_ADDRESSES_MAX: usize = 16;
 /// Connections scanned for one page of a list of connections: bounds a tick when few match.
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 

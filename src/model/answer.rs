@@ -13,6 +13,7 @@ use super::response::Response;
 use super::secret::Secret;
 use super::series::Series;
 use super::vm::{DiskOfVm, Vm};
+use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, SeriesId, VmId};
 
 /// A complete answer.
@@ -82,6 +83,19 @@ pub enum Items {
     Disks(Vec<DiskOfVm>),
     Peers(Vec<PeerEntry>),
     Points(Vec<Series>),
+    /// As `Vms`, for an operator.
+    ObservedVms(Vec<(Vm, VmPresence)>),
+    /// As `Peers`, for an operator.
+    ObservedPeers(Vec<(PeerEntry, VmPresence)>),
+}
+
+/// The connections of a VM.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmPresence {
+    /// When the oldest of the connections that are authenticated as the VM was; `None` if there is none.
+    pub connected_since: Option<UnixSeconds>,
+    /// The clients of these connections, at most [`crate::limits::OBSERVED_ADDRESSES_MAX`].
+    pub peers: Vec<Peer>,
 }
 
 /// An open connection and the VM that is authenticated on it.
@@ -89,6 +103,8 @@ pub enum Items {
 pub struct PeerEntry {
     /// The client's end.
     pub peer: Peer,
+    /// When the connection was opened.
+    pub connected_since: UnixSeconds,
     /// The VM, if any.
     pub vm: Option<Vm>,
 }

@@ -31,6 +31,8 @@ pub enum Access {
     /// An authenticated VM. An operator is none. What it may do to other VMs is up to the command: the server's own
     /// commands let a VM change itself only.
     Vm,
+    /// An authenticated VM, as with `Vm`, or an operator.
+    VmOrOperator,
     /// An operator: root or the server's own user, on the socket in the state directory. For other clients, the command
     /// does not exist.
     Operator,
@@ -39,6 +41,8 @@ pub enum Access {
     /// As `Open`. The server's own commands with this rule let a VM do all that every client may; for an added command
     /// there is no difference.
     OpenOrAnyVm(AccessGroup),
+    /// As `Open`; an operator on every listener that has operators.
+    OpenOrOperator(AccessGroup),
     /// Every client, where registration and the group are open.
     OpenRegistration(AccessGroup),
 }
@@ -112,14 +116,16 @@ macro_rules! commands {
     };
 }
 
-use Access::{Open, OpenOrAnyVm, OpenRegistration, Operator, Public, Registration, Vm};
+use Access::{
+    Open, OpenOrAnyVm, OpenOrOperator, OpenRegistration, Operator, Public, Registration, Vm, VmOrOperator,
+};
 use AccessGroup::{Action, Convert, Metrics, Verb};
 
 commands! {
     Ping "ping" Command Public, Inline, Ignored;
     Register "register" Command Registration, Barrier, Ignored;
     Authenticate "authenticate" Command Public, Barrier, Ignored;
-    List "list" Command Vm, Paged, Proof;
+    List "list" Command VmOrOperator, Paged, Proof;
     Update "update" Command Vm, Plain, Proof;
     Logout "logout" Command Vm, Barrier, Proof;
     Stats "stats" Command Operator, Inline, Proof;
@@ -136,8 +142,8 @@ commands! {
     UnknownVerb "unknown_verb" Verb Operator, Inline, Proof;
     Convert "convert" Conversion OpenOrAnyVm(Convert), Plain, Proof;
     Health "health" Command Public, Plain, Proof;
-    Put "put" Command Open(Metrics), Plain, Proof;
-    Get "get" Command Open(Metrics), Paged, Proof;
+    Put "put" Command OpenOrOperator(Metrics), Plain, Proof;
+    Get "get" Command OpenOrOperator(Metrics), Paged, Proof;
 }
 
 /// The row of every added command. Its name, dialect and access are in

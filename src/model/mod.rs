@@ -30,7 +30,7 @@ pub use access_token::{AccessToken, AccessTokenChange};
 pub use address_rule::{AddressLists, AddressRule};
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{
-    ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, ServerStatus, Statistics,
+    ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, ServerStatus, Statistics, VmPresence,
 };
 pub use command::{BadField, Caller, Command, List, Listing, Put, Query};
 pub use command_table::{Access, CommandName};

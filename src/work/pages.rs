@@ -1,5 +1,6 @@
 //! Pages of lists, read from the store. Runs on a worker's thread.
 
+use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
 use crate::model::{Cursor, Items, Peer, PeerEntry, PointFilter, PointPosition, Vm};
@@ -9,7 +10,7 @@ use crate::store::{PointPage, PointStore, RegistryStore, Store, StoreError, VmPa
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum PageRequest {
-    Vms { after: VmId },
+    Vms { after: VmId, rows_max: usize },
     Disks { after: DiskId },
     Peers { only_authenticated: bool, peers: Vec<PeerIndex>, next: Option<Cursor> },
     EverConnected { after: VmId },
@@ -32,6 +33,8 @@ pub struct PeerIndex {
     pub index: u32,
     /// The client's address.
     pub peer: Peer,
+    /// When it was opened.
+    pub connected_since: UnixSeconds,
     /// The VM that authenticated on it.
     pub vm: Option<VmId>,
 }
@@ -93,7 +96,9 @@ impl PageRequest {
     fn make(&self, store: &mut dyn Store) -> Result<PageRead, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;
         match self {
-            PageRequest::Vms { after } => Ok(vms_page(store.registry().vms_after(*after, rows_max)?)),
+            PageRequest::Vms { after, rows_max } => {
+                Ok(vms_page(store.registry().vms_after(*after, *rows_max)?))
+            }
             PageRequest::EverConnected { after } => {
                 Ok(vms_page(store.registry().ever_connected_after(*after, rows_max)?))
             }
@@ -138,7 +143,8 @@ fn peers_page(
 ) -> Result<PageRead, StoreError> {
     let entry = |connection: &PeerIndex, vm: Option<&Vm>| {
         let is_listed = vm.is_some() || !only_authenticated;
-        is_listed.then(|| PeerEntry { peer: connection.peer, vm: vm.cloned() })
+        let &PeerIndex { peer, connected_since, .. } = connection;
+        is_listed.then(|| PeerEntry { peer, connected_since, vm: vm.cloned() })
     };
     let (entries, rest) = join(store, peers, |connection| connection.vm, entry)?;
     let next = rest.map(|connection| Cursor::FromPeer(connection.index)).or(next);

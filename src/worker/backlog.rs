@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn page(number: u64, priority: Priority) -> Job {
-        let page = PageRequest::Vms { after: VmId(0) };
+        let page = PageRequest::Vms { after: VmId(0), rows_max: 1 };
         let work = Work::Read(Read::ListPage { requester: Requester::AnyClient(None), page });
         Job { work, priority, ..lookup(number, number as u32) }
     }

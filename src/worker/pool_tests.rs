@@ -49,7 +49,7 @@ fn job(number: u64) -> Job {
     let login = Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") };
     let work = Work::Read(Read::ListPage {
         requester: Requester::Vm(login),
-        page: PageRequest::Vms { after: VmId(0) },
+        page: PageRequest::Vms { after: VmId(0), rows_max: 1 },
     });
     let key = JobKey { request_key, job: number };
     let deadline = SystemClock::new().now();

@@ -101,7 +101,8 @@ pub(crate) fn rows() -> Vec<Row> {
         rows.push(row(CommandName::Update, request, [Login, refusal, Login], [Login, refusal]));
     }
     for list in ["active_vms", "authenticated_vms", "all_vms", "all_disks"] {
-        rows.push(row(CommandName::List, command("list", json!({"list_type": list})), vms, vms_closed));
+        let request = command("list", json!({"list_type": list}));
+        rows.push(row(CommandName::List, request, [Login, Yes, Yes], vms_closed));
     }
     for list in
         ["list_all_vms", "list_all_disks", "list_authorized_vms", "list_connected_vms", "list_ever_connected"]

@@ -15,6 +15,7 @@ mod metrics;
 mod metrics_json;
 #[cfg(feature = "sqlite")]
 mod names;
+mod operator;
 mod order;
 mod policy;
 mod secrets;

@@ -3,7 +3,11 @@
 use super::super::access::Permission;
 use super::{App, Context, Continue, Next, Resume, StageInfo};
 use crate::ids::{ConnId, DiskId, VmId};
-use crate::model::{CommandName, Cursor, Failure, List, Listing, Login, Membership, Page, Principal, Query};
+use crate::limits;
+use crate::model::{
+    CommandName, Cursor, Failure, Items, List, Listing, Login, Membership, Page, PeerEntry, Principal, Query,
+    Vm,
+};
 use crate::work::pages::{PageRead, PageRequest};
 use crate::work::{Read, Requester, Work, WorkResult, WrongResult};
 
@@ -13,6 +17,8 @@ pub struct Stage {
     listing: Listing,
     /// The login that the worker checks, if the client has one.
     login: Option<Login>,
+    /// Whether the client is an operator, who sees more.
+    is_observed: bool,
 }
 
 impl App {
@@ -35,28 +41,32 @@ impl App {
 
     /// Begins the page at `cursor`. Checks the right again: the client may have lost it since the previous page.
     fn begin_page(&mut self, conn: ConnId, listing: Listing, cursor: Cursor) -> Next<Stage> {
-        let Some(requester) = self.requester(conn, &listing) else {
+        let Some((requester, is_observed)) = self.requester(conn, &listing) else {
             return Next::failed(Failure::AuthenticationRequired);
         };
-        let Some(page) = self.page_request(&listing.query, cursor) else {
+        let Some(page) = self.page_request(&listing.query, cursor, is_observed) else {
             return Next::failed(Failure::Internal);
         };
-        let stage = Stage { listing, login: requester.login().cloned() };
+        let stage = Stage { listing, login: requester.login().cloned(), is_observed };
         Next::Work { work: Work::Read(Read::ListPage { requester, page }), stage }
     }
 
-    /// The client and the login that its right depends on; `None` if it has no right.
-    fn requester(&self, conn: ConnId, listing: &Listing) -> Option<Requester> {
+    /// The client and the login that its right depends on, and whether it is an operator who asks for a list of the
+    /// dialect `command`; `None` if it has no right.
+    fn requester(&self, conn: ConnId, listing: &Listing) -> Option<(Requester, bool)> {
         match self.permission(conn, listing.command, &listing.caller) {
-            (Permission::Allowed, Principal::Vm(login)) => Some(Requester::AnyClient(Some(login))),
-            (Permission::Allowed, _) => Some(Requester::AnyClient(None)),
-            (Permission::AllowedAsItself, Principal::Vm(login)) => Some(Requester::Vm(login)),
+            (Permission::Allowed, Principal::Vm(login)) => Some((Requester::AnyClient(Some(login)), false)),
+            (Permission::Allowed, principal) => {
+                let is_observed = principal == Principal::Operator && listing.command == CommandName::List;
+                Some((Requester::AnyClient(None), is_observed))
+            }
+            (Permission::AllowedAsItself, Principal::Vm(login)) => Some((Requester::Vm(login), false)),
             _ => None,
         }
     }
 
     /// `None` if `cursor` belongs to another query.
-    fn page_request(&self, query: &Query, cursor: Cursor) -> Option<PageRequest> {
+    fn page_request(&self, query: &Query, cursor: Cursor, is_observed: bool) -> Option<PageRequest> {
         let list = match query {
             Query::List(list) => *list,
             Query::Points(filter) => {
@@ -65,7 +75,10 @@ impl App {
             }
         };
         Some(match (list, cursor) {
-            (List::AllVms, Cursor::AfterVm(after)) => PageRequest::Vms { after },
+            (List::AllVms, Cursor::AfterVm(after)) => {
+                let rows_max = if is_observed { limits::OBSERVED_ROWS_MAX } else { limits::PAGE_ROWS_MAX };
+                PageRequest::Vms { after, rows_max }
+            }
             (List::EverConnectedVms, Cursor::AfterVm(after)) => PageRequest::EverConnected { after },
             (List::AllDisks, Cursor::AfterDisk(after)) => PageRequest::Disks { after },
             (List::ActiveVms | List::AuthenticatedVms, Cursor::FromPeer(index)) => {
@@ -76,6 +89,27 @@ impl App {
             (List::ConnectedVms, Cursor::FromMember(from)) => self.members(Membership::Connected, from),
             _ => return None,
         })
+    }
+
+    /// Adds what an operator sees of each VM.
+    fn observe(&self, items: Items) -> Items {
+        let of_vm = |vm: &Vm| self.presence.of_vm(vm.id);
+        match items {
+            Items::Vms(vms) => Items::ObservedVms(
+                vms.into_iter().map(|vm| (of_vm(&vm), vm)).map(|(of, vm)| (vm, of)).collect(),
+            ),
+            Items::Peers(peers) => {
+                let of_peer = |peer: &PeerEntry| peer.vm.as_ref().map(of_vm).unwrap_or_default();
+                Items::ObservedPeers(
+                    peers
+                        .into_iter()
+                        .map(|peer| (of_peer(&peer), peer))
+                        .map(|(of, peer)| (peer, of))
+                        .collect(),
+                )
+            }
+            items => items,
+        }
     }
 
     fn members(&self, set: Membership, from: u64) -> PageRequest {
@@ -98,6 +132,7 @@ impl Continue for Stage {
     fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
         let Resume { app, conn, .. } = at;
         let (PageRead { items, next }, login_holds) = result.page()?;
+        let items = if self.is_observed { app.observe(items) } else { items };
         let mut listing = self.listing;
         if let Some(login) = self.login.filter(|_| !login_holds) {
             app.presence.log_out_as(conn, &login);

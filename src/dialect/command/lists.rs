@@ -9,7 +9,7 @@ use crate::dialect::json_writer::{
     write_disk, write_items, write_json, write_member, write_raw, write_vm_shape,
 };
 use crate::dialect::page_progress::PageProgress;
-use crate::model::{Command, CommandName, Failure, Items, List, Page, PeerEntry, Vm};
+use crate::model::{Command, CommandName, Failure, Items, List, Page, PeerEntry, Vm, VmPresence};
 
 pub(super) static COMMANDS: [CommandSpec; 1] =
     [CommandSpec::new(CommandName::List, &["list_type", "token"], VM_FIELDS, read_list)];
@@ -52,6 +52,16 @@ pub(super) fn write_page(
             write_disk(&of_vm.disk, Some(of_vm.vm_name.as_str()), SIZE, output);
         }),
         Items::Peers(peers) => write_items(peers, &mut progress.has_items, output, write_peer),
+        Items::ObservedVms(vms) => {
+            write_items(vms, &mut progress.has_items, output, |(vm, presence), output| {
+                write_observed_vm(vm, presence, true, output);
+            });
+        }
+        Items::ObservedPeers(peers) => {
+            write_items(peers, &mut progress.has_items, output, |(entry, presence), output| {
+                write_observed_peer(entry, presence, output);
+            });
+        }
         Items::Points(_) => debug_assert!(false, "no list has points"),
     }
     if page.next.is_none() {
@@ -71,6 +81,31 @@ fn write_peer(entry: &PeerEntry, output: &mut Vec<u8>) {
 
 fn write_vm(vm: &Vm, output: &mut Vec<u8>) {
     write_member(output, "{\"vm_id\":", vm.name.as_str());
+    write_vm_shape(vm, output, |disk, output| write_disk(disk, Some(vm.name.as_str()), SIZE, output));
+}
+
+/// Writes a connection as an operator sees it.
+fn write_observed_peer(entry: &PeerEntry, presence: &VmPresence, output: &mut Vec<u8>) {
+    write_raw(output, "{\"addr\":");
+    write_address(&entry.peer, output);
+    write_member(output, ",\"connected_since\":", &entry.connected_since.0);
+    if let Some(vm) = &entry.vm {
+        write_raw(output, ",\"vm_info\":");
+        write_observed_vm(vm, presence, false, output);
+    }
+    write_raw(output, "}");
+}
+
+/// Writes a VM as an operator sees it: what follows `id` up to the next of these fields is what others see.
+fn write_observed_vm(vm: &Vm, presence: &VmPresence, with_addresses: bool, output: &mut Vec<u8>) {
+    write_member(output, "{\"id\":", &vm.id.0);
+    write_member(output, ",\"connected_since\":", &presence.connected_since.map(|since| since.0));
+    if with_addresses {
+        write_raw(output, ",\"addrs\":[");
+        write_items(&presence.peers, &mut false, output, write_address);
+        write_raw(output, "]");
+    }
+    write_member(output, ",\"vm_id\":", vm.name.as_str());
     write_vm_shape(vm, output, |disk, output| write_disk(disk, Some(vm.name.as_str()), SIZE, output));
 }
 

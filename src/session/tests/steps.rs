@@ -3,10 +3,11 @@
 
 use super::long::{TRANSPORTS, Transport};
 use super::*;
+use crate::clock::UnixSeconds;
 use crate::ids::{SeriesId, VmId};
 use crate::model::{
     Dialect, Disk, DiskOfVm, MetricKey, MetricValue, PeerEntry, Point, PointFilter, Series, Vm, VmName,
-    VmShape,
+    VmPresence, VmShape,
 };
 
 /// Bytes of one read.
@@ -264,7 +265,8 @@ fn vm() -> Vm {
 fn longest_pages() -> Vec<(&'static str, CommandName, Query, Items)> {
     let disk = DiskOfVm { disk: vm().disks[0], vm_id: VmId(i64::MAX), vm_name: name() };
     let address = std::net::Ipv6Addr::from([0xff; 16]).into();
-    let peer = PeerEntry { peer: Peer::Tcp(address, u16::MAX), vm: None };
+    let peer =
+        PeerEntry { peer: Peer::Tcp(address, u16::MAX), connected_since: UnixSeconds(i64::MIN), vm: None };
     let point =
         Point { timestamp: i64::MIN, value: MetricValue::new(-f64::MIN_POSITIVE).expect("it is finite") };
     let key = MetricKey::from_store(&"\"".repeat(limits::METRIC_KEY_BYTES_MAX));
@@ -272,6 +274,14 @@ fn longest_pages() -> Vec<(&'static str, CommandName, Query, Items)> {
     let points = Items::Points((0..limits::POINTS_PER_PAGE_MAX as i64).map(series).collect());
     let (rows, all_points) = (limits::PAGE_ROWS_MAX, Query::Points(PointFilter::default()));
     let small_vms = Items::Vms(vec![Vm { disks: Vec::new(), ..vm() }; rows]);
+    let small_vm = Vm { disks: Vec::new(), ..vm() };
+    let observed = |addresses| VmPresence {
+        connected_since: Some(UnixSeconds(i64::MIN)),
+        peers: vec![peer.peer; addresses],
+    };
+    let of_vm = PeerEntry { vm: Some(small_vm.clone()), ..peer.clone() };
+    let observed_vms = vec![(small_vm, observed(limits::OBSERVED_ADDRESSES_MAX)); limits::OBSERVED_ROWS_MAX];
+    let observed_peers = vec![(of_vm, observed(0)); rows];
     let lists = [
         (r#"{"command":"list","data":{"list_type":"all_vms"}}"#, List::AllVms, Items::Vms(vec![vm()])),
         (r#"{"command":"list","data":{"list_type":"all_vms"}}"#, List::AllVms, small_vms.clone()),
@@ -284,6 +294,16 @@ fn longest_pages() -> Vec<(&'static str, CommandName, Query, Items)> {
             r#"{"command":"list","data":{"list_type":"active_vms"}}"#,
             List::ActiveVms,
             Items::Peers(vec![peer; rows]),
+        ),
+        (
+            r#"{"command":"list","data":{"list_type":"all_vms"}}"#,
+            List::AllVms,
+            Items::ObservedVms(observed_vms),
+        ),
+        (
+            r#"{"command":"list","data":{"list_type":"active_vms"}}"#,
+            List::ActiveVms,
+            Items::ObservedPeers(observed_peers),
         ),
         (r#"{"action":"list_all_vms"}"#, List::AllVms, Items::Vms(vec![vm()])),
         (r#"{"action":"list_all_vms"}"#, List::AllVms, small_vms),

@@ -1,10 +1,11 @@
 //! Replies of the dialect, byte for byte.
 
+use crate::clock::UnixSeconds;
 use crate::dialect::{self, PageProgress};
 use crate::ids::{DiskId, VmId};
 use crate::model::{
     Answer, BadField, Caller, CommandName, Cursor, Dialect, Disk, DiskOfVm, Failure, Items, List, Listing,
-    Page, Peer, PeerEntry, Query, RequestId, Secret, Statistics, Vm, VmName, VmShape,
+    Page, Peer, PeerEntry, Query, RequestId, Secret, Statistics, Vm, VmName, VmPresence, VmShape,
 };
 
 fn encode(id: Option<&str>, answer: &Answer) -> String {
@@ -164,8 +165,9 @@ fn disks_and_connections_are_written_byte_for_byte() {
         pages(None, List::AllDisks, vec![Items::Disks(vec![disk])]),
         r#"{"status":"success","message":null,"data":{"all_disks":[{"id":3,"vm_id":"b","disk_size":10}]}}"#
     );
-    let of_vm = PeerEntry { peer: peer_at("10.1.2.3:4"), vm: Some(vm_of_two_disks()) };
-    let of_nobody = PeerEntry { peer: Peer::Unix { uid: None }, vm: None };
+    let connected_since = UnixSeconds(1_700_000_000);
+    let of_vm = PeerEntry { peer: peer_at("10.1.2.3:4"), connected_since, vm: Some(vm_of_two_disks()) };
+    let of_nobody = PeerEntry { peer: Peer::Unix { uid: None }, connected_since, vm: None };
     let written_of_vm = format!(r#"{{"addr":["10.1.2.3",4],"vm_info":{VM_OF_TWO_DISKS}}}"#);
     assert_eq!(
         pages(None, List::ActiveVms, vec![Items::Peers(vec![of_vm.clone(), of_nobody])]),
@@ -176,5 +178,32 @@ fn disks_and_connections_are_written_byte_for_byte() {
     assert_eq!(
         pages(None, List::AuthenticatedVms, vec![Items::Peers(vec![of_vm])]),
         format!(r#"{{"status":"success","message":null,"data":{{"authenticated_vms":[{written_of_vm}]}}}}"#)
+    );
+}
+
+#[test]
+fn operators_see_more() {
+    let [since, opened] = [UnixSeconds(1_700_000_000), UnixSeconds(1_600_000_000)];
+    let peers = vec![peer_at("10.1.2.3:4"), Peer::Unix { uid: Some(0) }];
+    let online = VmPresence { connected_since: Some(since), peers };
+    let vm = VM_OF_TWO_DISKS.strip_prefix('{').expect("an object");
+    let vms = vec![(vm_of_two_disks(), online.clone()), (vm_of_two_disks(), VmPresence::default())];
+    let listed = |list: &str, items: &str| {
+        format!(r#"{{"status":"success","message":null,"data":{{"{list}":[{items}]}}}}"#)
+    };
+    let wanted = format!(
+        r#"{{"id":7,"connected_since":1700000000,"addrs":[["10.1.2.3",4],["unix",0]],{vm},{{"id":7,"connected_since":null,"addrs":[],{vm}"#
+    );
+    assert_eq!(pages(None, List::AllVms, vec![Items::ObservedVms(vms)]), listed("all_vms", &wanted));
+    let peer = peer_at("10.1.2.3:4");
+    let of_vm = PeerEntry { peer, connected_since: opened, vm: Some(vm_of_two_disks()) };
+    let of_nobody = PeerEntry { peer, connected_since: opened, vm: None };
+    let peers = vec![(of_vm, online), (of_nobody, VmPresence::default())];
+    let wanted = format!(
+        r#"{{"addr":["10.1.2.3",4],"connected_since":1600000000,"vm_info":{{"id":7,"connected_since":1700000000,{vm}}},{{"addr":["10.1.2.3",4],"connected_since":1600000000}}"#
+    );
+    assert_eq!(
+        pages(None, List::ActiveVms, vec![Items::ObservedPeers(peers)]),
+        listed("active_vms", &wanted)
     );
 }
