@@ -100,6 +100,16 @@ impl Connection {
         Err(ClientError::bad_reply("it follows the reply to the last request"))
     }
 
+    /// An error if the server has closed the connection, or has sent something between two requests.
+    pub(super) fn check_open(&mut self) -> Result<(), ClientError> {
+        let stream = self.stream.as_mut().ok_or(ClientError::Closed)?;
+        match stream.has_input() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(self.fail(ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
     fn read(&mut self, deadline: Deadline) -> Result<(), ClientError> {
         let stream = self.stream.as_mut().ok_or(ClientError::Closed)?;
         let mut chunk = [0; limits::CLIENT_READ_BYTES];
@@ -142,6 +152,18 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether there is something to read, or the end. What is there is lost.
+    fn has_input(&mut self) -> io::Result<bool> {
+        let received = match self {
+            Stream::Tcp(stream) => receive_now(stream, TcpStream::set_nonblocking),
+            Stream::Unix(stream) => receive_now(stream, UnixStream::set_nonblocking),
+        };
+        match received {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            received => received.map(|()| true),
+        }
+    }
+
     /// Reads some bytes; 0 at the end.
     fn receive(&mut self, chunk: &mut [u8], deadline: Deadline) -> io::Result<usize> {
         loop {
@@ -156,6 +178,14 @@ impl Stream {
             }
         }
     }
+}
+
+/// Reads one byte, or the end, without waiting.
+fn receive_now<S: Read>(stream: &mut S, set_nonblocking: fn(&S, bool) -> io::Result<()>) -> io::Result<()> {
+    set_nonblocking(stream, true)?;
+    let received = stream.read(&mut [0]);
+    set_nonblocking(stream, false)?;
+    received.map(drop)
 }
 
 /// Connects to the first address of a host that accepts. Each gets an equal part of the time left; the name is resolved
@@ -201,3 +231,48 @@ fn is_closed(error: &io::Error) -> bool {
 
 /// The shortest time that the system takes as one.
 const TIME_MIN: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A connection, and the server's end of it.
+    fn connected() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = ServerAddress::Tcp(listener.local_addr().unwrap().to_string());
+        let connection = Connection::open(&address, Deadline::after(None)).unwrap();
+        (connection, listener.accept().unwrap().0)
+    }
+
+    /// Waits for `stream` to have input, or its end.
+    fn wait_for_input(connection: &Connection) {
+        let Some(Stream::Tcp(stream)) = &connection.stream else { panic!("it is closed") };
+        stream.peek(&mut [0]).unwrap();
+    }
+
+    #[test]
+    fn idle_connections_are_open_until_the_server_closes_them() {
+        let (mut connection, mut server) = connected();
+        let deadline = Deadline::after(Some(Duration::from_secs(10)));
+        for _ in 0..2 {
+            connection.check_open().unwrap();
+            server.write_all(b"{}\n").unwrap();
+            assert_eq!(connection.receive(deadline).unwrap(), "{}", "calls wait as before");
+        }
+        drop(server);
+        wait_for_input(&connection);
+        for _ in 0..2 {
+            assert!(matches!(connection.check_open(), Err(ClientError::Closed)));
+        }
+    }
+
+    #[test]
+    fn connections_with_something_unasked_are_closed() {
+        let (mut connection, mut server) = connected();
+        server.write_all(b"{}\n").unwrap();
+        wait_for_input(&connection);
+        assert!(matches!(connection.check_open(), Err(ClientError::Closed)));
+        assert!(matches!(connection.receive(Deadline::after(None)), Err(ClientError::Closed)));
+    }
+}

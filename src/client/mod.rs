@@ -112,6 +112,17 @@ impl Client {
         &self.address
     }
 
+    /// Sets the timeout of each call from now on.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Looks whether the connection is still open, without a request and without waiting. A server that has closed it, or
+    /// sent what no request asked for, is [`ClientError::Closed`].
+    pub fn check_open(&mut self) -> Result<(), ClientError> {
+        self.connection.check_open()
+    }
+
     /// Sets the token that is sent with each command from now on, as [`Client::authenticate`] returns it or a file holds
     /// it. The connection then acts as the token's VM. Not needed on a connection that has authenticated by password.
     pub fn set_token(&mut self, token: Option<String>) {
