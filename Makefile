@@ -14,6 +14,8 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 BINARY ?= target/release/vmherd
+# The users' program; empty: not installed.
+CTL ?= target/release/vmherdctl
 installed = $(DESTDIR)$(PREFIX)
 settings = $(DESTDIR)$(SYSCONFDIR)/vmherd/vmherd.conf
 # Where the shells look for completions.
@@ -30,17 +32,19 @@ help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 run: ## build and start the daemon (ARGS="--log debug" for more)
-	$(CARGO) run --release -- $(ARGS)
+	$(CARGO) run --release --features cli -- $(ARGS)
 
 vms: ## build and start the daemon with the test guest as the image of its VMs
-	$(CARGO) run --release -- --vm-image "$$(tests/guest/build)" --vm-memory 128 $(ARGS)
+	$(CARGO) run --release --features cli -- --vm-image "$$(tests/guest/build)" --vm-memory 128 $(ARGS)
 
-build: ## build the daemon: target/release/vmherd
-	$(CARGO) build --release
+build: ## build the daemon and its client: target/release/vmherd and vmherdctl
+	$(CARGO) build --release --features cli
 
-install: ## install the daemon, its units and its settings (PREFIX=/usr/local DESTDIR=)
-	@test -x $(BINARY) || { echo "there is no $(BINARY): make build first"; exit 1; }
+install: ## install both programs, the units and the settings (PREFIX=/usr/local DESTDIR=)
+	@for program in $(BINARY) $(CTL); do \
+	  test -x $$program || { echo "there is no $$program: make build first"; exit 1; }; done
 	install -D -m 755 $(BINARY) $(installed)/bin/vmherd
+	$(if $(CTL),install -D -m 755 $(CTL) $(installed)/bin/vmherdctl)
 	install -d $(installed)/lib/systemd/system $(installed)/lib/sysusers.d $(installed)/share/doc/vmherd
 	$(placed) systemd/vmherd.service > $(installed)/lib/systemd/system/vmherd.service
 	$(placed) systemd/vmherd.socket > $(installed)/lib/systemd/system/vmherd.socket
@@ -64,7 +68,7 @@ install: ## install the daemon, its units and its settings (PREFIX=/usr/local DE
 	systemctl enable --now vmherd.socket vmherd.service"
 
 uninstall: ## remove what make install installed; keep changed settings
-	rm -f $(installed)/bin/vmherd $(installed)/lib/sysusers.d/vmherd.conf
+	rm -f $(installed)/bin/vmherd $(installed)/bin/vmherdctl $(installed)/lib/sysusers.d/vmherd.conf
 	rm -f $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
 	if cmp -s $(installed)/share/doc/vmherd/vmherd.conf $(settings); then rm -f $(settings); fi
 	rm -f $(installed)/share/man/man8/vmherd.8 $(bash)/vmherd $(zsh)/_vmherd $(fish)/vmherd.fish
@@ -73,17 +77,17 @@ uninstall: ## remove what make install installed; keep changed settings
 
 check: ## formatting, lints, docs and the rules of the structure
 	$(CARGO) fmt --check
-	$(CARGO) clippy -- -D warnings
+	$(CARGO) clippy --features cli -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --features cli -- -D warnings
 	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --features cli --no-deps --document-private-items
 	$(CARGO) test --test tidy
 
 test: ## install what the tests need and run them all
 	tests/prerequisites
-	$(CARGO) build --release
-	$(CARGO) test --no-fail-fast
+	$(CARGO) build --release --features cli
+	$(CARGO) test --no-fail-fast --features cli
 	$(CARGO) build --example websocket_echo
 	tests/conformance/run cases
 	$(CARGO) test --no-fail-fast --no-default-features --lib --bins --test simulation --test service --test postgres

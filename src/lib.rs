@@ -82,7 +82,8 @@
 //! | [`config`], [`registry`], [`server`] | settings; operations on the store for the operator; the server as a value |
 //!
 //! The daemon, in `src/bin/vmherd/`, uses the public API only. It adds signals, the log, the service manager, and the
-//! tools for the host (`vmherd vm`, `token`, `stats`, `backup`).
+//! tools for the host (`vmherd vm`, `token`, `stats`, `backup`). The users' program, in `src/bin/vmherdctl/` with the
+//! feature `cli`, uses [`client`]; its commands are rows of `command_table.rs` there.
 //!
 //! ## Where to look
 //!

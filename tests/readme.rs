@@ -131,6 +131,32 @@ fn run_beside_daemon(path: &str, extra: &str) -> (String, String) {
     (first.to_owned(), again.to_owned())
 }
 
+#[test]
+#[cfg(feature = "cli")]
+fn the_page_on_vmherdctl_runs() {
+    let script = format!(
+        "{}\
+         ln -s '{}' \"$folder/vmherdctl\"\n\
+         cd \"$folder\"\n\
+         {}",
+        daemon_on_empty_store("vmherd --conversion-delay 0"),
+        env!("CARGO_BIN_EXE_vmherdctl"),
+        shell_blocks("docs/vmherdctl.md").join("\n"),
+    );
+    let output = run_apart(&script);
+    let table = blocks("docs/vmherdctl.md", "text").remove(0);
+    assert!(output.contains(&table), "the table is as shown: {output}");
+    for shown in [
+        "registered web-2\n",
+        "updated the VM\n",
+        "logged out successfully\n",
+        "25 | ",
+        "Hub     name  qwe\n",
+    ] {
+        assert!(output.contains(shown), "{shown}: {output}");
+    }
+}
+
 /// Starts the daemon by `command`; the program is the one that the page has installed, or that of the tests.
 fn daemon_on_empty_store(command: &str) -> String {
     format!(
@@ -354,6 +380,7 @@ const PAGES: &[&str] = &[
     "docs/sealed.md",
     "docs/security.md",
     "docs/settings.md",
+    "docs/vmherdctl.md",
     "docs/vms.md",
     "sql/README.md",
     "src/lib.rs",

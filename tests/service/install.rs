@@ -6,6 +6,9 @@ use std::process::Command;
 
 use crate::common::{Finished, TempDir, require, run};
 
+/// The users' program, which is built with the feature `cli`.
+const CTL: Option<&str> = option_env!("CARGO_BIN_EXE_vmherdctl");
+
 /// A root directory for an installation.
 struct Tree(TempDir);
 
@@ -19,6 +22,7 @@ impl Tree {
         command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["--no-print-directory", target]);
         command.arg(format!("DESTDIR={}", self.0.path().display()));
         command.arg(concat!("BINARY=", env!("CARGO_BIN_EXE_vmherd")));
+        command.arg(format!("CTL={}", CTL.unwrap_or_default()));
         command.args(prefix.map(|prefix| format!("PREFIX={prefix}")));
         command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
         run(&mut command).expect_success()
@@ -84,6 +88,7 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/docs/sealed.md",
         "share/doc/vmherd/docs/security.md",
         "share/doc/vmherd/docs/settings.md",
+        "share/doc/vmherd/docs/vmherdctl.md",
         "share/doc/vmherd/docs/vms.md",
         "share/doc/vmherd/sql/README.md",
         "share/doc/vmherd/store-credential.conf",
@@ -96,6 +101,7 @@ fn installed(prefix: &str) -> Vec<String> {
     .map(|file| format!("{prefix}/{file}"))
     .into();
     files.push("/etc/vmherd/vmherd.conf".into());
+    files.extend(CTL.map(|_| format!("{prefix}/bin/vmherdctl")));
     files.sort();
     files
 }

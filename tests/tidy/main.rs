@@ -45,14 +45,19 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("unicode_properties::", &["src/escape.rs"]),
     ("httparse::", &["src/framing/http"]),
     ("aws_lc_rs::", &["src/crypto"]),
-    ("libc::", &["src/sys", "src/bin/vmherd/sys"]),
-    ("unsafe ", &["src/sys", "src/bin/vmherd/sys"]),
+    ("libc::", &["src/sys", "src/bin/vmherd/sys", "src/bin/vmherdctl/sys.rs"]),
+    ("unsafe ", &["src/sys", "src/bin/vmherd/sys", "src/bin/vmherdctl/sys.rs"]),
     ("env_logger::", &["src/bin/vmherd/logging.rs"]),
+    // The user's program; the daemon has none of its packages.
+    ("clap::", &["src/bin/vmherdctl", "src/bin/vmherd/manual_page.rs", "src/bin/common/written_file.rs"]),
+    ("rpassword::", &["src/bin/vmherdctl/secrets.rs"]),
+    ("rustyline::", &["src/bin/vmherdctl/console"]),
+    ("unicode_width::", &["src/bin/vmherdctl/output"]),
     ("socket2::", &["src/reactor/mio_net.rs", "src/server/bind.rs", "src/client/connection.rs"]),
     // No part of the server uses the client library.
     ("crate::client", &["src/lib.rs"]),
-    ("Instant::now(", &["src/clock.rs", "src/bin/vmherd/signal_loop.rs"]),
-    ("SystemTime::now(", &["src/clock.rs", "src/bin/vmherd/sys/process.rs"]),
+    ("Instant::now(", &["src/clock.rs", "src/bin/vmherd/signal_loop.rs", "src/bin/vmherdctl/time.rs"]),
+    ("SystemTime::now(", &["src/clock.rs", "src/bin/vmherd/sys/process.rs", "src/bin/vmherdctl/time.rs"]),
     // In the store: an attempt to connect may hang forever and must not block a worker; the watcher of a served file
     // must run while the workers wait for that file.
     (
@@ -61,6 +66,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "src/worker",
             "src/server",
             "src/bin/vmherd",
+            "src/bin/vmherdctl/progress.rs",
             "src/qemu",
             "src/store/postgres/hosts.rs",
             "src/store/sqlite/served_file.rs",

@@ -63,7 +63,9 @@ impl Environment {
     pub(super) fn unknown_settings(&self) -> Vec<String> {
         let known = variable_names();
         let unknown = self.variables.keys().filter(|name| {
-            name.as_bytes().starts_with(PREFIX) && !known.iter().any(|known| *name == known.as_str())
+            let is_known = known.iter().any(|known| *name == known.as_str());
+            let is_of_vmherdctl = VMHERDCTL_VARIABLES.iter().any(|known| name == known);
+            name.as_bytes().starts_with(PREFIX) && !is_known && !is_of_vmherdctl
         });
         let warning = |name: &OsString| match unknown_setting(&name.to_string_lossy()) {
             Some(warning) => format!("environment variable {warning}"),
@@ -88,5 +90,7 @@ fn variable_names() -> Vec<String> {
 
 /// Prefix of the variables of settings.
 const PREFIX: &[u8] = b"VMHERD_";
+/// Variables of `vmherdctl`, which a user may set for both programs.
+const VMHERDCTL_VARIABLES: [&str; 3] = ["VMHERD_SERVER", "VMHERD_PASSWORD", "VMHERD_TOKEN"];
 /// Variables that determine the default state directory, in order of precedence.
 const STATE_DIR_VARIABLES: [&str; 3] = ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];

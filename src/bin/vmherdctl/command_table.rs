@@ -1,0 +1,297 @@
+//! The table of commands. The parser of the command line, the help, the console and its completion come from it.
+
+use clap::{Arg, ArgMatches};
+
+use crate::commands::{containers, convert, lists, login, metrics, raw, update, wait};
+use crate::failure::Failure;
+use crate::output::{Output, Schema};
+use crate::session::Session;
+use crate::settings::Destination;
+
+/// A command.
+pub struct Command {
+    /// Its words: `vms`, or `metrics put` in a group.
+    pub path: &'static str,
+    /// Other names of the same command.
+    pub aliases: &'static [&'static str],
+    pub family: Family,
+    /// One line for lists of commands, without a full stop.
+    pub about: &'static str,
+    /// More for its own help; may be empty.
+    pub details: &'static str,
+    pub arguments: fn() -> Vec<Arg>,
+    pub schema: &'static Schema,
+    /// The server that it talks to unless one is given.
+    pub destination: Destination,
+    /// Whether it logs in with `--vm` or a token before it runs.
+    pub logs_in: bool,
+    pub run: fn(&mut Session, &ArgMatches) -> Result<Output, Failure>,
+}
+
+/// The sections of the help.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    Connection,
+    Vms,
+    Document,
+    Metrics,
+    Containers,
+    Other,
+}
+
+/// The families with their headings, in the order of the help.
+pub const FAMILIES: [(Family, &str); 6] = [
+    (Family::Connection, "Connection and login"),
+    (Family::Vms, "VMs"),
+    (Family::Document, "VMs, by the names of the protocol's first client"),
+    (Family::Metrics, "Metrics"),
+    (Family::Containers, "VMs that the server runs"),
+    (Family::Other, "Other requests"),
+];
+
+impl Command {
+    /// What most commands have in common.
+    pub const DEFAULT: Command = Command {
+        path: "",
+        aliases: &[],
+        family: Family::Connection,
+        about: "",
+        details: "",
+        arguments: Vec::new,
+        schema: &login::PING,
+        destination: Destination::Server,
+        logs_in: false,
+        run: login::ping,
+    };
+
+    /// The group of a command with two words, and its last word.
+    pub fn words(&self) -> (Option<&'static str>, &'static str) {
+        match self.path.split_once(' ') {
+            Some((group, word)) => (Some(group), word),
+            None => (None, self.path),
+        }
+    }
+}
+
+/// The groups of commands, each with a line for lists.
+pub const GROUPS: &[(&str, &str)] = &[("metrics", "Store, fetch and draw metrics")];
+
+/// Every command, in the order of the help.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        path: "ping",
+        about: "Check the connection to the server",
+        schema: &login::PING,
+        run: login::ping,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "register",
+        about: "Register a new VM",
+        details: "The new password is asked for on the terminal, twice.",
+        arguments: login::register_arguments,
+        schema: &login::REGISTERED,
+        run: login::register,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "authenticate",
+        about: "Log in as a VM, and print a token",
+        details: "The token is valid for a day; give it to other commands with --token-file.",
+        arguments: login::authenticate_arguments,
+        schema: &login::TOKEN,
+        run: login::authenticate,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "logout",
+        about: "End the login and its tokens",
+        schema: &login::LOGGED_OUT,
+        logs_in: true,
+        run: login::logout,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "vms",
+        family: Family::Vms,
+        about: "List VMs: all of them, or those in a state",
+        arguments: lists::vms_arguments,
+        schema: &lists::VMS,
+        logs_in: true,
+        run: lists::vms,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "disks",
+        family: Family::Vms,
+        about: "List all disks",
+        schema: &lists::DISKS,
+        logs_in: true,
+        run: lists::disks,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "update",
+        family: Family::Vms,
+        about: "Change the RAM, CPUs or disks of the VM",
+        details: "--disk ID=SIZE changes that disk. --disk SIZE, without an id, replaces the list of disks: give it for \
+                  each disk that the VM is to have.",
+        arguments: update::update_arguments,
+        schema: &update::UPDATED,
+        logs_in: true,
+        run: update::update,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "list_active",
+        family: Family::Document,
+        about: "List the open connections, and the VMs on them",
+        schema: &lists::VMS,
+        logs_in: true,
+        run: lists::active,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "list_auth",
+        aliases: &["list_authenticated"],
+        family: Family::Document,
+        about: "List the connections that VMs are logged in on",
+        schema: &lists::VMS,
+        logs_in: true,
+        run: lists::authenticated,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "list_all",
+        family: Family::Document,
+        about: "List all VMs, as vms",
+        schema: &lists::VMS,
+        logs_in: true,
+        run: lists::all,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "list_all_disks",
+        family: Family::Document,
+        about: "List all disks, as disks",
+        schema: &lists::DISKS,
+        logs_in: true,
+        run: lists::disks,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "update_ram",
+        family: Family::Document,
+        about: "Change the RAM of the VM",
+        arguments: update::update_ram_arguments,
+        schema: &update::UPDATED,
+        logs_in: true,
+        run: update::update_ram,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "update_ram_cpu_disks",
+        family: Family::Document,
+        about: "Change the RAM, CPUs and disks of the VM",
+        arguments: update::update_ram_cpu_disks_arguments,
+        schema: &update::UPDATED,
+        logs_in: true,
+        run: update::update_ram_cpu_disks,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "metrics put",
+        family: Family::Metrics,
+        about: "Store a point, or many from standard input",
+        arguments: metrics::put_arguments,
+        schema: &metrics::STORED,
+        logs_in: true,
+        run: metrics::put,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "metrics get",
+        family: Family::Metrics,
+        about: "Fetch the points of a key, or all",
+        arguments: metrics::get_arguments,
+        schema: &metrics::POINTS,
+        logs_in: true,
+        run: metrics::get,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "metrics plot",
+        family: Family::Metrics,
+        about: "Draw the points of a key",
+        details: "Other formats than table print the points, as metrics get.",
+        arguments: metrics::plot_arguments,
+        schema: &metrics::POINTS,
+        logs_in: true,
+        run: metrics::plot,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "stat",
+        family: Family::Containers,
+        about: "Show the server's version, uptime and room for VMs",
+        schema: &containers::SERVER,
+        logs_in: true,
+        run: containers::stat,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "create",
+        family: Family::Containers,
+        about: "Start a VM, and keep its credentials",
+        details: "The credentials are kept in $XDG_STATE_HOME/vmherdctl/vms.json (~/.local/state/vmherdctl), for destroy \
+                  and wait.",
+        arguments: containers::create_arguments,
+        schema: &containers::CREATED,
+        logs_in: true,
+        run: containers::create,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "destroy",
+        family: Family::Containers,
+        about: "End VMs that create has started",
+        arguments: containers::destroy_arguments,
+        schema: &containers::DESTROYED,
+        logs_in: true,
+        run: containers::destroy,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "wait",
+        family: Family::Containers,
+        about: "Wait until a VM is online, offline or ready for SSH",
+        details: "A VM is online while a connection is logged in as it.",
+        arguments: wait::arguments,
+        schema: &wait::WAITED,
+        logs_in: true,
+        run: wait::wait,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "convert",
+        family: Family::Other,
+        about: "Convert packed text to entities",
+        details: "The server answers after some seconds.",
+        arguments: convert::arguments,
+        schema: &convert::PARAMETERS,
+        logs_in: true,
+        run: convert::convert,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "raw",
+        family: Family::Other,
+        about: "Send JSON requests of any dialect, and print the replies",
+        details: "Give passwords on standard input: other users see the arguments of a program.",
+        arguments: raw::arguments,
+        schema: &raw::REPLIES,
+        logs_in: true,
+        run: raw::raw,
+        ..Command::DEFAULT
+    },
+];

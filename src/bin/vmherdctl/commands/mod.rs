@@ -1,0 +1,10 @@
+//! The commands, a file a family: their arguments, their columns and what they do.
+
+pub mod containers;
+pub mod convert;
+pub mod lists;
+pub mod login;
+pub mod metrics;
+pub mod raw;
+pub mod update;
+pub mod wait;

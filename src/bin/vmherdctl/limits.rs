@@ -1,0 +1,25 @@
+//! Limits of the program, with their reasons.
+
+use std::time::Duration;
+
+/// The time for a connection and for each reply: a login may be delayed by 6 s.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// The time for CREATE, in which a VM boots, and for DESTROY, unless `--timeout` is given: what the server allows for
+/// it, and a little.
+pub const CONTAINER_TIMEOUT: Duration = Duration::from_secs(125);
+/// The time that `wait` and `create --wait` wait unless `--within` is given: a VM boots in a minute.
+pub const WAIT: Duration = Duration::from_secs(300);
+/// The pause between two looks of `wait`.
+pub const WAIT_INTERVAL: Duration = Duration::from_millis(250);
+/// The time for the greeting of an SSH server, after which the next attempt begins.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A command is slow, and says so on a terminal, after this time.
+pub const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+/// Bytes of a file with a password or a token: more than either has, and a line break.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4096;
+/// Bytes of requests and points on standard input: 16 requests of the largest size.
+pub const INPUT_BYTES_MAX: u64 = 16 << 20;
+/// The length of a password, in bytes; the server's rule.
+pub const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
+/// Created VMs whose credentials are kept; a server has at most this many.
+pub const CREDENTIALS_MAX: usize = 65_536;

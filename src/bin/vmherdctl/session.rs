@@ -1,0 +1,125 @@
+//! The connection to the server and the login on it, for one command or for a whole console.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vmherd::Secret;
+use vmherd::client::{Client, ClientError, ServerAddress};
+
+use crate::failure::Failure;
+use crate::limits;
+use crate::progress::Progress;
+use crate::secrets;
+use crate::settings::{Destination, Settings};
+
+/// A session with one server. It connects when the first call needs it.
+pub struct Session {
+    pub settings: Settings,
+    /// The columns of the terminal, for drawings.
+    pub columns: usize,
+    server: ServerAddress,
+    client: Option<Client>,
+    /// The token that requests carry.
+    token: Option<Secret>,
+    /// The VM that the connection is authenticated as, by its password.
+    vm: Option<String>,
+}
+
+impl Session {
+    pub fn new(settings: Settings, destination: Destination) -> Result<Session, Failure> {
+        let server = settings.server(destination)?;
+        Ok(Session { settings, columns: DEFAULT_COLUMNS, server, client: None, token: None, vm: None })
+    }
+
+    pub fn server(&self) -> &ServerAddress {
+        &self.server
+    }
+
+    /// Takes the token that is given, or logs in as the VM that is given. Without either, the server decides what an
+    /// anonymous client may do.
+    pub fn log_in_as_given(&mut self) -> Result<(), Failure> {
+        if let Some(vm) = self.settings.vm.clone() {
+            return self.authenticate(&vm).map(drop);
+        }
+        self.token = secrets::given_token(&self.settings)?;
+        Ok(())
+    }
+
+    /// Logs in by password and returns the token.
+    pub fn authenticate(&mut self, vm_id: &str) -> Result<String, Failure> {
+        let password = secrets::read_password(&self.settings, vm_id)?;
+        // An earlier token on the connection would be of another VM.
+        self.token = None;
+        self.vm = None;
+        let token = self.call(|client| {
+            client.set_token(None);
+            client.authenticate(vm_id, password.expose())
+        })?;
+        self.token = Some(Secret::new(&token));
+        self.vm = Some(vm_id.to_owned());
+        Ok(token)
+    }
+
+    /// Ends the login and its tokens. Returns the server's message.
+    pub fn log_out(&mut self) -> Result<String, Failure> {
+        let message = self.command("logout", json!({}))?.1;
+        self.token = None;
+        self.vm = None;
+        Ok(message.unwrap_or_default())
+    }
+
+    /// Ends a login by password that was for one command only: its token would stay valid for a day, and take the place
+    /// of others.
+    pub fn end_own_login(&mut self) {
+        if self.vm.is_some() && self.client.is_some() {
+            let _ = self.log_out();
+        }
+    }
+
+    /// Runs `call` on the connection.
+    pub fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        self.call_within(limits::TIMEOUT, call)
+    }
+
+    /// Runs `call`, which needs `usual` at most, on the connection.
+    pub fn call_within<T>(
+        &mut self,
+        usual: Duration,
+        call: impl FnOnce(&mut Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let timeout = self.settings.timeout_or(usual);
+        let _progress = Progress::start("waiting for the server");
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => none.insert(Client::connect_to(&self.server, Some(timeout))?),
+        };
+        client.set_timeout(Some(timeout));
+        client.set_token(self.token.as_ref().map(|token| token.expose().to_owned()));
+        let result = call(client);
+        if matches!(
+            result,
+            Err(ClientError::Closed | ClientError::Timeout | ClientError::Io(_) | ClientError::BadReply(_))
+        ) {
+            // The next call makes a new one, and logs in with the token.
+            self.client = None;
+        }
+        Ok(result?)
+    }
+
+    /// The token that requests carry.
+    pub fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// Runs a command and returns the data and the message of its reply.
+    pub fn command(&mut self, name: &str, data: Value) -> Result<(Value, Option<String>), Failure> {
+        let reply = self.call(|client| client.command(name, data))?;
+        Ok((reply.data, reply.message))
+    }
+}
+
+/// Where the terminal does not say.
+const DEFAULT_COLUMNS: usize = 80;

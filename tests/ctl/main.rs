@@ -1,0 +1,13 @@
+//! `vmherdctl` as a process, against a real daemon: every command in its formats, and every class of failure.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod containers;
+mod failures;
+mod formats;
+mod login;
+mod metrics;
+mod registry;
+mod requests;
+mod support;
