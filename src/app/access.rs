@@ -77,20 +77,25 @@ mod tests {
         let principals = [Principal::Anonymous, vm, Principal::Operator];
         let vms_own = [AuthenticationRequired, AllowedAsItself, AuthenticationRequired];
         let vm_or_operator = [AuthenticationRequired, AllowedAsItself, Allowed];
+        let operator = [Unknown, Unknown, Allowed];
         let (all, closed) = ([Allowed; 3], vms_own);
         let rows = [
             (CommandName::Ping, all, all),
             (CommandName::Register, all, all),
             (CommandName::Authenticate, all, all),
             (CommandName::List, vm_or_operator, vm_or_operator),
-            (CommandName::Update, vms_own, vms_own),
-            (CommandName::Logout, vms_own, vms_own),
-            (CommandName::Stats, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
-            (CommandName::Stop, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
+            (CommandName::Update, vm_or_operator, vm_or_operator),
+            (CommandName::Logout, vm_or_operator, vm_or_operator),
+            (CommandName::Add, operator, operator),
+            (CommandName::Remove, operator, operator),
+            (CommandName::Passwd, operator, operator),
+            (CommandName::EndSessions, operator, operator),
+            (CommandName::Stats, operator, operator),
+            (CommandName::Stop, operator, operator),
             (CommandName::VerbStat, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::VerbCreate, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::VerbDestroy, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
-            (CommandName::UnknownVerb, [Unknown, Unknown, Allowed], [Unknown, Unknown, Allowed]),
+            (CommandName::UnknownVerb, operator, operator),
             (CommandName::Convert, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
             (CommandName::Health, all, all),
             (CommandName::AddVm, all, [AuthenticationRequired, RegistrationClosed, AuthenticationRequired]),

@@ -94,9 +94,13 @@ impl AuditContext {
     /// The context of a new request. Cheap for a request that concerns no VM.
     pub(super) fn of(request: &Request) -> AuditContext {
         let subject = match &request.command {
-            Ok(Command::Register { name, .. } | Command::Authenticate { name, .. } | Command::Stop(name)) => {
-                Subject::Name(name.clone())
-            }
+            Ok(
+                Command::Register { name, .. }
+                | Command::Authenticate { name, .. }
+                | Command::Add { name, .. }
+                | Command::OfVm { name, .. }
+                | Command::Stop(name),
+            ) => Subject::Name(name.clone()),
             Ok(
                 Command::AuthorizeVm { vm, .. }
                 | Command::ConnectVm { vm, .. }
@@ -177,7 +181,7 @@ impl Audit {
                 Some(reason) => ("refused", Some(("reason", reason)), &subject),
                 None => return,
             },
-            Answer::Registered(_) => ("register", None, &subject),
+            Answer::Registered(_) | Answer::Added(..) => ("register", None, &subject),
             Answer::Action(ActionAnswer::Added(id)) => {
                 named = Subject::Number(*id);
                 ("register", None, &named)
@@ -188,8 +192,11 @@ impl Audit {
                 let by = if matches!(subject, Subject::Name(_)) { "password" } else { "nothing" };
                 ("login", Some(("by", by)), &subject)
             }
-            Answer::LoggedOut(_) | Answer::Action(ActionAnswer::LoggedOut) => ("logout", None, &subject),
-            Answer::Updated => ("change", None, &subject),
+            Answer::LoggedOut(_) | Answer::SessionsEnded(..) | Answer::Action(ActionAnswer::LoggedOut) => {
+                ("logout", None, &subject)
+            }
+            Answer::Updated | Answer::PasswordChanged(_) => ("change", None, &subject),
+            Answer::Removed(_) => ("remove", None, &subject),
             Answer::Created(_) => ("create", None, &subject),
             Answer::Destroyed => ("destroy", None, &subject),
             _ => return,

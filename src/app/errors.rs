@@ -36,9 +36,8 @@ impl App {
                 self.store_errors.busy += 1;
                 Failure::Busy
             }
-            StoreError::UnknownVm | StoreError::UnknownAccessToken | StoreError::AccessTokenLimitReached => {
-                Failure::Internal
-            }
+            StoreError::UnknownVm => Failure::NoSuchVm,
+            StoreError::UnknownAccessToken | StoreError::AccessTokenLimitReached => Failure::Internal,
             StoreError::Managed => Failure::ManagedVm,
             StoreError::Unavailable(_) | StoreError::Refused(_) => {
                 self.log_trouble(&error, now);

@@ -21,8 +21,19 @@ pub struct Presence {
     authenticated_count: usize,
     membership: VmMembership,
     sessions: VmSessions,
+    /// The connections whose logins another client has ended in this step.
+    ended: Vec<(ConnId, SessionEnd)>,
     /// The time of this tick.
     now: UnixSeconds,
+}
+
+/// What becomes of a connection whose login another client ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionEnd {
+    /// It is anonymous.
+    Anonymous,
+    /// It is closed.
+    Closed,
 }
 
 /// What a listener allows its clients.
@@ -128,6 +139,21 @@ impl Presence {
     fn end_session(&mut self, vm: VmId, since: UnixSeconds, conn: ConnId) {
         self.membership.log_out(vm);
         self.sessions.end(vm, since, conn);
+    }
+
+    /// Makes all connections of `vm` anonymous, and returns how many: the caller has changed the VM. Notes each for
+    /// [`Presence::take_ended`].
+    pub fn end_sessions(&mut self, vm: VmId, end: SessionEnd) -> usize {
+        let ended: Vec<ConnId> = self.sessions.of(vm).collect();
+        ended.iter().for_each(|conn| self.log_out(*conn));
+        let count = ended.len();
+        self.ended.extend(ended.into_iter().map(|conn| (conn, end)));
+        count
+    }
+
+    /// Takes the connections whose logins another client has ended.
+    pub fn take_ended(&mut self) -> Vec<(ConnId, SessionEnd)> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Makes the connection anonymous if its login is still `login`, which is no longer valid.

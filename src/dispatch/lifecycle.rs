@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::counters::Counters;
 use super::timers::{Timer, Timers};
 use super::watchdog::Watchdog;
-use super::{Dispatcher, Effect, Now};
+use super::{Client, Dispatcher, Effect, Now};
 use crate::app;
-use crate::app::presence::ListenerPolicy;
+use crate::app::presence::{ListenerPolicy, SessionEnd};
 use crate::clock::{HttpDate, Instant};
 use crate::embed::{EventDetail, EventKind};
 use crate::ids::ConnId;
@@ -54,6 +54,16 @@ impl<J: Jobs> Dispatcher<J> {
         self.forget_delayed(requests, bytes);
         self.app.presence_mut().close(conn);
         self.counters.connections_open -= 1;
+    }
+
+    /// Tells the session of a connection that it is no longer authenticated, or closes it.
+    pub(crate) fn end_session(&self, end: SessionEnd, client: &mut Client<'_>) {
+        match end {
+            SessionEnd::Closed => client.session.disconnect(),
+            SessionEnd::Anonymous => {
+                client.session.set_authenticated(self.app.presence().is_authenticated(client.conn));
+            }
+        }
     }
 
     /// The address of a client as log lines show it.

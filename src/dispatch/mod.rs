@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::app::commands::Next;
+use crate::app::presence::SessionEnd;
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
 #[cfg(feature = "sealed")]
@@ -103,6 +104,8 @@ pub(crate) enum Effect {
     Admit(ConnId),
     /// The gate refuses a connection: it is closed.
     Deny(ConnId),
+    /// An operator has ended the login of a connection: [`Dispatcher::end_session`].
+    EndSession(ConnId, SessionEnd),
 }
 
 /// The queued and running jobs of one connection.
@@ -300,6 +303,8 @@ impl<J: Jobs> Dispatcher<J> {
             self.withdraw_over_limit(failed, client.now.instant);
         }
         let next = self.app.resume(client.conn, command, stage, result, client.now.unix);
+        let ended = self.app.presence_mut().take_ended();
+        self.outbox.extend(ended.into_iter().map(|(conn, end)| Effect::EndSession(conn, end)));
         self.dispatch(context, next, client);
     }
 

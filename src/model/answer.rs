@@ -23,6 +23,14 @@ pub enum Answer {
     Pong(Peer),
     /// To `register`.
     Registered(VmName),
+    /// To `add`: the VM and its id.
+    Added(VmName, VmId),
+    /// To `remove`.
+    Removed(VmName),
+    /// To `passwd`.
+    PasswordChanged(VmName),
+    /// To `end_sessions`: the VM, and the number of connections that were closed.
+    SessionsEnded(VmName, usize),
     /// To `authenticate`: a new token. It appears nowhere else.
     Authenticated(Secret),
     /// To `update`.

@@ -38,6 +38,24 @@ pub enum Command {
     Update(VmChange),
     /// End the VM's login.
     Logout,
+    /// Register a VM, for an operator.
+    Add {
+        /// Its name.
+        name: VmName,
+        /// Memory and processors.
+        shape: VmShape,
+        /// Disk sizes in GiB.
+        disk_sizes_gib: Vec<u64>,
+        /// Its password, if it gets one.
+        password: Option<Secret>,
+    },
+    /// Act on a VM, for an operator.
+    OfVm {
+        /// The VM.
+        name: VmName,
+        /// What to do.
+        operation: VmOperation,
+    },
     /// Return the server's counters.
     Stats,
     /// End a VM that the server runs.
@@ -106,10 +124,12 @@ impl Command {
     /// Number of points or disks in the command.
     pub fn rows(&self) -> usize {
         match self {
-            Command::Register { disk_sizes_gib, .. } | Command::AddVm { disk_sizes_gib, .. } => {
-                disk_sizes_gib.len()
-            }
-            Command::Update(change) | Command::UpdateVm { change: Some(change), .. } => change.rows(),
+            Command::Register { disk_sizes_gib, .. }
+            | Command::Add { disk_sizes_gib, .. }
+            | Command::AddVm { disk_sizes_gib, .. } => disk_sizes_gib.len(),
+            Command::Update(change)
+            | Command::UpdateVm { change: Some(change), .. }
+            | Command::OfVm { operation: VmOperation::Update(change), .. } => change.rows(),
             Command::Put(put) => put.points.len(),
             _ => 0,
         }
@@ -118,10 +138,12 @@ impl Command {
     /// Approximate heap size in bytes of the parts whose length the client controls.
     pub fn held_bytes(&self) -> usize {
         match self {
-            Command::Register { disk_sizes_gib, .. } | Command::AddVm { disk_sizes_gib, .. } => {
-                size_of_val(disk_sizes_gib.as_slice())
-            }
-            Command::Update(change) | Command::UpdateVm { change: Some(change), .. } => match &change.disks {
+            Command::Register { disk_sizes_gib, .. }
+            | Command::Add { disk_sizes_gib, .. }
+            | Command::AddVm { disk_sizes_gib, .. } => size_of_val(disk_sizes_gib.as_slice()),
+            Command::Update(change)
+            | Command::UpdateVm { change: Some(change), .. }
+            | Command::OfVm { operation: VmOperation::Update(change), .. } => match &change.disks {
                 Some(DiskChange::Replace(sizes)) => size_of_val(sizes.as_slice()),
                 Some(DiskChange::Resize(sizes)) => size_of_val(sizes.as_slice()),
                 None => 0,
@@ -132,6 +154,21 @@ impl Command {
             _ => 0,
         }
     }
+}
+
+/// What an operator does with a VM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VmOperation {
+    /// Change it.
+    Update(VmChange),
+    /// Make its connections anonymous, and revoke its tokens.
+    LogOut,
+    /// Close its connections, and revoke its tokens.
+    EndSessions,
+    /// Change its password, make its connections anonymous, and revoke its tokens.
+    ChangePassword(Secret),
+    /// Remove it with its disks and tokens, and close its connections.
+    Remove,
 }
 
 /// Which list.

@@ -117,7 +117,7 @@ macro_rules! commands {
 }
 
 use Access::{
-    Open, OpenOrAnyVm, OpenOrOperator, OpenRegistration, Operator, Public, Registration, Vm, VmOrOperator,
+    Open, OpenOrAnyVm, OpenOrOperator, OpenRegistration, Operator, Public, Registration, VmOrOperator,
 };
 use AccessGroup::{Action, Convert, Metrics, Verb};
 
@@ -126,8 +126,12 @@ commands! {
     Register "register" Command Registration, Barrier, Ignored;
     Authenticate "authenticate" Command Public, Barrier, Ignored;
     List "list" Command VmOrOperator, Paged, Proof;
-    Update "update" Command Vm, Plain, Proof;
-    Logout "logout" Command Vm, Barrier, Proof;
+    Update "update" Command VmOrOperator, Plain, Proof;
+    Logout "logout" Command VmOrOperator, Barrier, Proof;
+    Add "add" Command Operator, Barrier, Proof;
+    Remove "remove" Command Operator, Barrier, Proof;
+    Passwd "passwd" Command Operator, Barrier, Proof;
+    EndSessions "end_sessions" Command Operator, Barrier, Proof;
     Stats "stats" Command Operator, Inline, Proof;
     Stop "stop" Command Operator, Plain, Proof;
     AddVm "add_vm" Action OpenRegistration(Action), Barrier, Proof;

@@ -32,7 +32,7 @@ pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{
     ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, ServerStatus, Statistics, VmPresence,
 };
-pub use command::{BadField, Caller, Command, List, Listing, Put, Query};
+pub use command::{BadField, Caller, Command, List, Listing, Put, Query, VmOperation};
 pub use command_table::{Access, CommandName};
 pub use container::{Container, ContainerCredentials, HypervisorError, NewContainer};
 pub use custom::{CustomCommands, CustomKind};
@@ -44,7 +44,7 @@ pub use membership::Membership;
 pub use name::{NameError, VmName};
 pub use peer::{Peer, Source};
 pub use principal::{Credentials, Login, Principal};
-pub use request::{Refusal, Request, RequestId, Scope};
+pub use request::{Refusal, Request, RequestId, Scope, VmField};
 pub use response::Response;
 pub use secret::{LongMessage, LongText, Secret, TokenHash};
 pub use series::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};

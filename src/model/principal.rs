@@ -20,7 +20,7 @@ pub enum Principal {
 pub struct Login {
     /// The VM.
     pub id: VmId,
-    /// Counts the VM's password changes.
+    /// Counts the VM's password changes, and how often an operator has ended its logins.
     pub epoch: i64,
     /// The VM's name.
     pub name: VmName,

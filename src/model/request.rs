@@ -40,6 +40,17 @@ pub struct Request {
     pub name: CommandName,
     /// The command with its data, or the error in the data.
     pub command: Result<Command, Failure>,
+    /// Set for a command that an operator runs for a VM which its data name, and a VM for itself.
+    pub vm_field: Option<VmField>,
+}
+
+/// Whether the data of a request name a VM, and the error for a client for which that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VmField {
+    /// They do: an error for any client but an operator.
+    Given(BadField),
+    /// They do not: an error for an operator.
+    Missing(BadField),
 }
 
 /// A message that is not a valid request, and the reply to it.
@@ -72,6 +83,7 @@ impl Request {
             access_token: Ok(None),
             name,
             command,
+            vm_field: None,
         }
     }
 

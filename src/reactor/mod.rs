@@ -318,6 +318,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     }
                 }
                 Effect::Deny(id) => self.close(id),
+                Effect::EndSession(id, end) => {
+                    self.with_client(id, now, |dispatcher, client| dispatcher.end_session(end, client));
+                }
             }
         }
     }

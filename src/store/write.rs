@@ -74,6 +74,12 @@ pub enum Write {
         /// The tokens.
         tokens: Vec<TokenHash>,
     },
+    /// Revokes a VM's tokens and makes its logins stale; its password stays, and so does the token of a managed VM. For
+    /// the operator.
+    EndLogins {
+        /// The VM: must be current.
+        login: Login,
+    },
     /// Stores points; each replaces the point of the same key and time. At most `keys_max` keys may exist.
     Put {
         /// The login of the request, which must be current; `None` if the request needs no login.

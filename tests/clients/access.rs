@@ -115,7 +115,14 @@ fn an_unknown_token_is_rejected_by_every_command() {
         json!({"verb": "CREATE", "parameters": {}}),
         json!({"verb": "DESTROY", "parameters": {}}),
     ];
-    let operators = [request("stats", json!({})), request("stop", json!({"vm_id": "a"}))];
+    let operators = [
+        request("stats", json!({})),
+        request("stop", json!({"vm_id": "a"})),
+        request("add", json!({"vm_id": "b", "ram": 1, "cpu": 1, "disks": []})),
+        request("remove", json!({"vm_id": "a"})),
+        request("passwd", json!({"vm_id": "a", "password": "another password"})),
+        request("end_sessions", json!({"vm_id": "a"})),
+    ];
     let header = format!("Authorization: Bearer {}", "0".repeat(64));
     let url = url(&daemon);
     let rejects = |answer: &Answer, request: &Value| {

@@ -10,6 +10,8 @@ use crate::common::PASSWORD;
 /// clients; 999 is unknown.
 pub(crate) const ANNA: &str = "anna";
 pub(crate) const BERT: &str = "bert";
+/// Has a password and no connection.
+pub(crate) const CARL: &str = "carl";
 
 /// The result of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,11 +46,14 @@ pub(crate) fn rows() -> Vec<Row> {
     let action = |name: &str, vm: u64| json!({"action": name, "vm_id": vm});
     let with_password = |name: &str, vm: u64| json!({"action": name, "vm_id": vm, "password": PASSWORD});
     let (all, all_closed) = ([Yes; 3], [Yes; 2]);
-    // Commands of VMs only.
-    let (vms, vms_closed) = ([Login, Yes, Login], [Login, Yes]);
+    // Commands of VMs.
+    let vms_closed = [Login, Yes];
+    // An operator names the VM.
+    let no_vm = No("missing field: vm_id");
     let credentials = |password: &str| json!({"vm_id": BERT, "password": password});
     let (wrong, unknown_vm, not_authorized) =
         (No("Invalid credentials"), No("VM ID does not exist"), No("vm not authenticated"));
+    let no_such_vm = No("VM does not exist");
     let create = json!({"verb": "CREATE", "parameters": {}});
     let destroy = json!({"verb": "DESTROY", "parameters": {}});
     let (no_hypervisor, no_container) = (No("Unavailable (No hypervisor)"), No("Bad authentication"));
@@ -62,8 +67,8 @@ pub(crate) fn rows() -> Vec<Row> {
             [wrong; 3],
             [wrong; 2],
         ),
-        row(CommandName::Update, command("update", json!({"ram": 7})), vms, vms_closed),
-        row(CommandName::Logout, command("logout", json!({})), vms, vms_closed),
+        row(CommandName::Update, command("update", json!({"ram": 7})), [Login, Yes, no_vm], vms_closed),
+        row(CommandName::Logout, command("logout", json!({})), [Login, Yes, no_vm], vms_closed),
         row(CommandName::Stats, command("stats", json!({})), [Unknown, Unknown, Yes], [Unknown; 2]),
         row(
             CommandName::Stop,
@@ -74,7 +79,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row(
             CommandName::Stop,
             command("stop", json!({"vm_id": "unknown"})),
-            [Unknown, Unknown, No("VM does not exist")],
+            [Unknown, Unknown, no_such_vm],
             [Unknown; 2],
         ),
         row(CommandName::Put, command("put", point()), all, vms_closed),
@@ -98,7 +103,29 @@ pub(crate) fn rows() -> Vec<Row> {
         [(2, No("disks: the VM has no disk with id 2")), (999, No("disks: the VM has no disk with id 999"))]
     {
         let request = command("update", json!({"disks": [{"id": disk, "disk_size": 9}]}));
-        rows.push(row(CommandName::Update, request, [Login, refusal, Login], [Login, refusal]));
+        rows.push(row(CommandName::Update, request, [Login, refusal, no_vm], [Login, refusal]));
+    }
+    for (name, text, data, result) in [
+        (CommandName::Update, "update", json!({"vm_id": CARL, "ram": 9}), Yes),
+        (CommandName::Update, "update", json!({"vm_id": "unknown", "ram": 9}), no_such_vm),
+        (CommandName::Logout, "logout", json!({"vm_id": CARL}), Yes),
+        (CommandName::Logout, "logout", json!({"vm_id": "unknown"}), no_such_vm),
+    ] {
+        let of_vm = match name {
+            CommandName::Update => No("unknown field \"vm_id\"; allowed: ram, cpu, disks, token"),
+            _ => No("unknown field \"vm_id\"; allowed: token"),
+        };
+        rows.push(row(name, command(text, data), [Login, of_vm, result], [Login, of_vm]));
+    }
+    for (name, text, data, result) in [
+        (CommandName::Add, "add", shape(), Yes),
+        (CommandName::Remove, "remove", json!({"vm_id": "unknown"}), no_such_vm),
+        (CommandName::Passwd, "passwd", json!({"vm_id": CARL, "password": PASSWORD}), Yes),
+        (CommandName::Passwd, "passwd", json!({"vm_id": "unknown", "password": PASSWORD}), no_such_vm),
+        (CommandName::EndSessions, "end_sessions", json!({"vm_id": CARL}), Yes),
+        (CommandName::EndSessions, "end_sessions", json!({"vm_id": "unknown"}), no_such_vm),
+    ] {
+        rows.push(row(name, command(text, data), [Unknown, Unknown, result], [Unknown; 2]));
     }
     for list in ["active_vms", "authenticated_vms", "all_vms", "all_disks"] {
         let request = command("list", json!({"list_type": list}));

@@ -9,7 +9,7 @@ use vmherd::internals::model::{Access, CommandName};
 use crate::common::{Client, Daemon, PASSWORD};
 use crate::program_client::{Endpoint, Framing, ProgramClient};
 use crate::programs::fetch;
-use crate::role_table::{ANNA, BERT, Cell, Row, rows};
+use crate::role_table::{ANNA, BERT, CARL, Cell, Row, rows};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Asker {
@@ -202,7 +202,7 @@ fn hold_cell(
     become_asker(program, asker);
     let before = observer.look_with_vm_3();
     let mut request = row.request;
-    if row.command == CommandName::Register {
+    if matches!(row.command, CommandName::Register | CommandName::Add) {
         request["data"]["vm_id"] = json!(observer.new_name());
     }
     match (row.command, request["data"].get_mut("points")) {
@@ -282,6 +282,7 @@ fn make_vms(client: &mut Client) {
     client.register(BERT, &[2]);
     let reply = client.call(json!({"action": "add_vm", "ram": 512, "disks": [3]}));
     assert_eq!(reply, json!({"status": "vm added", "vm_id": 3}));
+    client.register(CARL, &[]);
 }
 
 fn health(place: &Endpoint) -> (u16, String) {

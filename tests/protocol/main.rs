@@ -16,6 +16,7 @@ mod metrics_json;
 #[cfg(feature = "sqlite")]
 mod names;
 mod operator;
+mod operator_changes;
 mod order;
 mod policy;
 mod secrets;

@@ -74,6 +74,38 @@ fn logins_registrations_and_changes_are_logged() {
 }
 
 #[test]
+fn changes_of_the_operator_are_logged() {
+    let daemon = Daemon::start();
+    let mut operator = daemon.operator();
+    let new = json!({"vm_id": "web-1", "ram": 1, "cpu": 1, "disks": [], "password": PASSWORD});
+    let of_vm = json!({"vm_id": "web-1"});
+    for (event, command, data) in [
+        ("register", "add", new),
+        ("change", "update", json!({"vm_id": "web-1", "ram": 2})),
+        ("change", "passwd", json!({"vm_id": "web-1", "password": "another password"})),
+        ("logout", "logout", of_vm.clone()),
+        ("logout", "end_sessions", of_vm.clone()),
+        ("remove", "remove", of_vm),
+    ] {
+        operator.succeed(command, data);
+        let rest = format!("dialect=command command={command} vm=\"web-1\"");
+        let (level, line) = line(&daemon, &rest);
+        assert!(line.starts_with(&format!("event={event} peer=unix")), "{line}");
+        assert_eq!(level, "INFO");
+    }
+    let mut client = daemon.client();
+    client.fail(request("remove", json!({"vm_id": "web-1"})));
+    expect(
+        &daemon,
+        &client,
+        "WARN",
+        "refused",
+        "dialect=command command=remove reason=operators-only vm=\"web-1\"",
+    );
+    assert!(!daemon.log().contains(PASSWORD) && !daemon.log().contains("another password"));
+}
+
+#[test]
 fn refusals_are_logged_with_their_reason() {
     let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=metrics").start();
     let mut client = daemon.client();

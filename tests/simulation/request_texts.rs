@@ -6,7 +6,8 @@ use super::random::Random;
 use vmherd::internals::ids::{DiskId, VmId};
 use vmherd::internals::limits;
 use vmherd::internals::model::{
-    Command, CommandName, Dialect, DiskChange, List, Request, RequestId, Secret, VmChange, VmName, VmShape,
+    BadField, Command, CommandName, Dialect, DiskChange, List, Request, RequestId, Secret, VmChange, VmField,
+    VmName, VmOperation, VmShape,
 };
 
 /// A request of any dialect, and one of its texts.
@@ -89,7 +90,8 @@ fn command(random: &mut Random) -> (Request, String) {
     let disk = |size: &u64| format!("{{\"disk_size\": {size}}}");
     let name = || VmName::from_store("vm-é\"1");
     let mut data: Vec<(&str, String)> = Vec::new();
-    let (text, kind, command) = match random.between(0, 5) {
+    let mut vm_field = None;
+    let (text, kind, command) = match random.between(0, 7) {
         0 => ("ping", CommandName::Ping, Command::Ping),
         1 => {
             let (shape, disk_sizes_gib, password) = (shape(random), sizes(random, 0), secret(random));
@@ -129,15 +131,54 @@ fn command(random: &mut Random) -> (Request, String) {
                 })),
             });
             data.extend(disks.map(|disks| ("disks", disks)));
+            vm_field = Some(MISSING);
             ("update", CommandName::Update, Command::Update(change))
         }
-        _ => ("logout", CommandName::Logout, Command::Logout),
+        5 => {
+            vm_field = Some(MISSING);
+            ("logout", CommandName::Logout, Command::Logout)
+        }
+        6 => {
+            let (shape, disk_sizes_gib) = (shape(random), sizes(random, 0));
+            let password = random.chance(50).then(|| secret(random));
+            data.push(("vm_id", quoted("vm-é\"1", random)));
+            data.push(("ram", shape.ram_mib.to_string()));
+            data.push(("cpu", shape.cpus.to_string()));
+            data.extend(password.as_ref().map(|password| ("password", quoted(password.expose(), random))));
+            data.push(("disks", list(disk_sizes_gib.iter().map(disk))));
+            ("add", CommandName::Add, Command::Add { name: name(), shape, disk_sizes_gib, password })
+        }
+        _ => {
+            data.push(("vm_id", quoted("vm-é\"1", random)));
+            let (text, kind, operation) = match random.between(0, 3) {
+                0 => ("remove", CommandName::Remove, VmOperation::Remove),
+                1 => ("end_sessions", CommandName::EndSessions, VmOperation::EndSessions),
+                2 => {
+                    let password = secret(random);
+                    data.push(("password", quoted(password.expose(), random)));
+                    ("passwd", CommandName::Passwd, VmOperation::ChangePassword(password))
+                }
+                _ => {
+                    vm_field = Some("unknown field \"vm_id\"; allowed: token");
+                    ("logout", CommandName::Logout, VmOperation::LogOut)
+                }
+            };
+            (text, kind, Command::OfVm { name: name(), operation })
+        }
     };
+    let vm_field = vm_field.map(|text| match text {
+        MISSING => VmField::Missing(BadField(text.to_owned())),
+        unknown => VmField::Given(BadField(unknown.to_owned())),
+    });
     let token = (!kind.ignores_token() && random.chance(40)).then(|| secret(random));
     data.extend(token.as_ref().map(|token| ("token", quoted(token.expose(), random))));
     let fields = vec![("command", quoted(text, random)), ("data", object(data, random))];
-    finish(Dialect::Command, kind, command, token, fields, random)
+    let (request, text) = finish(Dialect::Command, kind, command, token, fields, random);
+    (Request { vm_field, ..request }, text)
 }
+
+/// What an operator is told that names no VM.
+const MISSING: &str = "missing field: vm_id";
 
 /// A request of the dialect `action`, and one of its texts.
 fn action(random: &mut Random) -> (Request, String) {

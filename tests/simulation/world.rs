@@ -29,7 +29,7 @@ use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::wall_clock::WallClock;
 use vmherd::internals::clock::{Instant, UnixSeconds};
-use vmherd::internals::model::{NewVm, VmName, VmShape};
+use vmherd::internals::model::{Login, NewVm, VmName, VmShape};
 use vmherd::internals::store::{self, Location, StoreFactory, Write};
 
 /// The world, as its parts share it.
@@ -48,6 +48,7 @@ enum Incident {
     Break { client: usize },
     Remove { vm: usize },
     ChangePassword { vm: usize },
+    EndLogins { vm: usize },
     ClockJump { seconds: i64 },
 }
 
@@ -195,21 +196,24 @@ impl World {
                     self.notify(connection);
                 }
             }
-            Incident::Remove { vm } => self.write_as_operator(vm, Write::Remove),
-            Incident::ChangePassword { vm } => self.write_as_operator(vm, |name| Write::ChangePassword {
-                name,
+            Incident::Remove { vm } => self.write_as_operator(vm, |login| Write::Remove(login.name)),
+            Incident::ChangePassword { vm } => self.write_as_operator(vm, |login| Write::ChangePassword {
+                name: login.name,
                 password_hash: fake_hash("another password"),
             }),
+            Incident::EndLogins { vm } => self.write_as_operator(vm, |login| Write::EndLogins { login }),
             Incident::ClockJump { seconds } => self.env.wall_clock.set(self.env.now, seconds),
         }
     }
 
-    fn write_as_operator(&mut self, vm: usize, write: impl FnOnce(VmName) -> Write) {
+    fn write_as_operator(&mut self, vm: usize, write: impl FnOnce(Login) -> Write) {
         let model = &mut self.env.knowledge.model;
         model.change_by_operator(vm);
         let name = VmName::from_store(&model.vms[vm].name);
         let mut store = self.env.store.connect().expect("memory is always there");
-        let _ = store.write(&[&write(name)]);
+        if let Some(known) = store.registry().credentials(&name).expect("memory can be read") {
+            let _ = store.write(&[&write(known.login)]);
+        }
     }
 }
 
@@ -229,7 +233,11 @@ fn incidents(
     if config.operator_acts {
         for _ in 0..random.between(1, 4) {
             let vm = random.between(0, model.vms.len() - 1);
-            incidents.push(random.pick(&[Incident::Remove { vm }, Incident::ChangePassword { vm }]));
+            incidents.push(random.pick(&[
+                Incident::Remove { vm },
+                Incident::ChangePassword { vm },
+                Incident::EndLogins { vm },
+            ]));
         }
     }
     if config.clock_jumps {

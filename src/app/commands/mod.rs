@@ -7,6 +7,7 @@ pub(super) mod custom;
 pub(super) mod lists;
 pub(super) mod login;
 pub(super) mod managed;
+mod operator;
 pub(super) mod points;
 mod server;
 mod vms;
@@ -21,9 +22,10 @@ use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, ContainerId, VmId};
 use crate::model::{
     Answer, Caller, Command, CommandName, Failure, Login, Membership, Page, Principal, Query, Request, Scope,
-    TokenHash, VmName,
+    TokenHash, VmField, VmName,
 };
 use crate::work::{Work, WorkResult, WrongResult};
+use vms::Registrar;
 
 /// The next step of a request.
 #[derive(Debug)]
@@ -66,6 +68,7 @@ pub enum Stage {
     Convert(convert::Stage),
     Custom(custom::Stage),
     Containers(containers::Stage),
+    Operator(operator::Stage),
     Server(server::Stage),
 }
 
@@ -178,6 +181,7 @@ impl Stage {
             Stage::Convert(stage) => stage,
             Stage::Custom(stage) => stage,
             Stage::Containers(stage) => stage,
+            Stage::Operator(stage) => stage,
             Stage::Server(stage) => stage,
         }
     }
@@ -212,6 +216,12 @@ impl App {
             Permission::RegistrationClosed => return Next::failed(Failure::RegistrationClosed),
             Permission::Unknown => return Next::failed(Failure::UnknownCommand),
         };
+        match (&request.vm_field, principal == Principal::Operator) {
+            (Some(VmField::Given(bad)), false) | (Some(VmField::Missing(bad)), true) => {
+                return Next::failed(Failure::BadField(bad.clone()));
+            }
+            _ => {}
+        }
         if request.is_login() {
             // Even if the login fails, later requests must not run under the previous identity.
             self.presence.log_out(conn);
@@ -237,8 +247,12 @@ impl App {
             Command::Stop(name) => self.stop_vm(context, name).map(Stage::Containers),
             Command::Health => server::health().map(Stage::Server),
             Command::Register { name, shape, disk_sizes_gib, password } => {
-                vms::register(name, shape, disk_sizes_gib, password).map(Stage::Vms)
+                vms::register(name, shape, disk_sizes_gib, Some(password), Registrar::Client).map(Stage::Vms)
             }
+            Command::Add { name, shape, disk_sizes_gib, password } => {
+                vms::register(name, shape, disk_sizes_gib, password, Registrar::Operator).map(Stage::Vms)
+            }
+            Command::OfVm { name, operation } => operator::begin(name, operation).map(Stage::Operator),
             Command::Update(change) => vms::update(context, change).map(Stage::Vms),
             Command::Authenticate { name, password } => {
                 login::authenticate(name, password, context.scope).map(Stage::Login)
@@ -293,6 +307,7 @@ impl App {
             Stage::Convert(stage) => stage.resume(at, result)?.map(Stage::Convert),
             Stage::Custom(stage) => stage.resume(at, result)?.map(Stage::Custom),
             Stage::Containers(stage) => stage.resume(at, result)?.map(Stage::Containers),
+            Stage::Operator(stage) => stage.resume(at, result)?.map(Stage::Operator),
             Stage::Server(stage) => stage.resume(at, result)?.map(Stage::Server),
         })
     }

@@ -5,13 +5,15 @@ use std::ops::RangeInclusive;
 
 use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, for_each_element, is_object};
 use crate::dialect::json_writer::{write_json, write_raw};
-use crate::model::{BadField, Command, CommandName, Failure};
+use crate::model::{BadField, Command, CommandName, Failure, VmField};
 
 /// A command: the fields of its data and its parser. Requests name it as the table of commands does.
 pub(super) struct CommandSpec {
     pub(super) name: CommandName,
     /// The fields that it allows.
     fields: &'static [&'static str],
+    /// The fields with `vm_id`, where an operator names the VM that a VM is itself.
+    fields_with_vm: Option<&'static [&'static str]>,
     /// The fields of all commands of the family: one that this command does not allow must not occur twice either.
     pub(super) known: FieldNames,
     read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
@@ -30,14 +32,27 @@ impl CommandSpec {
             assert!(known.contains(fields[index]), "a field of the command is not known");
             index += 1;
         }
-        CommandSpec { name, fields, known, read }
+        CommandSpec { name, fields, fields_with_vm: None, known, read }
+    }
+
+    /// The same command, in which an operator names a VM; `fields` are those of an operator.
+    pub(super) const fn with_vm(self, fields: &'static [&'static str]) -> CommandSpec {
+        CommandSpec { fields_with_vm: Some(fields), ..self }
     }
 
     /// Reads the command with its data.
-    pub(super) fn read(&self, data: &JsonFields<'_>) -> Result<Command, Failure> {
-        data.check_repeated()?;
-        data.check_unknown(self.fields)?;
-        (self.read)(data)
+    pub(super) fn read(&self, data: &JsonFields<'_>) -> (Result<Command, Failure>, Option<VmField>) {
+        if let Err(bad) = data.check_repeated() {
+            return (Err(bad.into()), None);
+        }
+        let unknown = data.check_unknown(self.fields);
+        let (unknown, vm_field) =
+            match self.fields_with_vm.map(|fields| (fields, data.check_missing(&["vm_id"]))) {
+                None => (unknown, None),
+                Some((_, Err(missing))) => (unknown, Some(VmField::Missing(missing))),
+                Some((fields, Ok(()))) => (data.check_unknown(fields), unknown.err().map(VmField::Given)),
+            };
+        (unknown.map_err(Failure::from).and_then(|()| (self.read)(data)), vm_field)
     }
 }
 

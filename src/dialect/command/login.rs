@@ -1,4 +1,4 @@
-//! Logins: `authenticate` and `logout`.
+//! Logins: `authenticate`, `logout` and `end_sessions`.
 
 use std::fmt;
 
@@ -6,17 +6,31 @@ use super::family::{CommandSpec, SUCCESS, VM_FIELDS, write_done, write_head};
 use crate::dialect::fields::{Excerpt, JsonFields, JsonPath, read_secret, read_string};
 use crate::dialect::json_writer::{write_member, write_raw};
 use crate::limits;
-use crate::model::{Answer, BadField, Command, CommandName, Failure, NameError, Secret, VmName};
+use crate::model::{Answer, BadField, Command, CommandName, Failure, NameError, Secret, VmName, VmOperation};
 
-pub(super) static COMMANDS: [CommandSpec; 2] = [
+pub(super) static COMMANDS: [CommandSpec; 3] = [
     CommandSpec::new(
         CommandName::Authenticate,
         &["vm_id", "password", "token"],
         VM_FIELDS,
         read_authenticate,
     ),
-    CommandSpec::new(CommandName::Logout, &["token"], VM_FIELDS, |_| Ok(Command::Logout)),
+    CommandSpec::new(CommandName::Logout, &["token"], VM_FIELDS, read_logout).with_vm(&["vm_id", "token"]),
+    CommandSpec::new(CommandName::EndSessions, &["vm_id", "token"], VM_FIELDS, read_end_sessions),
 ];
+
+fn read_logout(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    Ok(match data.value("vm_id") {
+        None => Command::Logout,
+        Some(vm) => Command::OfVm { name: read_name(vm, VmName::parse)?, operation: VmOperation::LogOut },
+    })
+}
+
+fn read_end_sessions(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    data.check_missing(&["vm_id"])?;
+    let name = read_name(data.value_or_null("vm_id"), VmName::parse)?;
+    Ok(Command::OfVm { name, operation: VmOperation::EndSessions })
+}
 
 fn read_authenticate(data: &JsonFields<'_>) -> Result<Command, Failure> {
     data.check_missing(&["vm_id", "password"])?;
@@ -61,6 +75,11 @@ pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
         Answer::Authenticated(token) => {
             write_head(SUCCESS, Some("Authentication successful"), output);
             write_member(output, "{\"token\":", token.expose());
+            write_raw(output, "}");
+        }
+        Answer::SessionsEnded(name, count) => {
+            write_head(SUCCESS, Some(&format!("Sessions of VM ({name}) ended")), output);
+            write_member(output, "{\"ended\":", count);
             write_raw(output, "}");
         }
         Answer::LoggedOut(name) => write_done(&format!("VM ({name}) logged out successfully"), output),

@@ -40,11 +40,12 @@ pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result
         Found::Custom(id) => return Ok(decode_custom(id, envelope)),
     };
     let mut data = JsonFields::empty(JsonPath::Root, known.known);
-    let (token, command) = match read_data(&envelope.fields, &mut data) {
+    let (token, (command, vm_field)) = match read_data(&envelope.fields, &mut data) {
         Ok(()) => (token(&data, known.name), known.read(&data)),
-        Err(failure) => (Ok(None), Err(failure)),
+        Err(failure) => (Ok(None), (Err(failure), None)),
     };
-    Ok(Request { id: envelope.id, token, ..Request::new(Dialect::Command, known.name, command) })
+    let request = Request::new(Dialect::Command, known.name, command);
+    Ok(Request { id: envelope.id, token, vm_field, ..request })
 }
 
 /// Parses a request for a command of the embedding program, which reads the data itself.

@@ -1,4 +1,4 @@
-//! VMs: `register`, `update` and `stop`.
+//! VMs: `register`, `update` and `stop`; and an operator's `add`, `remove` and `passwd`.
 
 use std::fmt;
 
@@ -8,16 +8,27 @@ use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, integer}
 use crate::dialect::json_writer::{write_member, write_raw};
 use crate::ids::DiskId;
 use crate::limits;
-use crate::model::{Answer, BadField, Command, CommandName, DiskChange, Failure, VmChange, VmName, VmShape};
+use crate::model::{
+    Answer, BadField, Command, CommandName, DiskChange, Failure, VmChange, VmName, VmOperation, VmShape,
+};
 
-pub(super) static COMMANDS: [CommandSpec; 3] = [
+pub(super) static COMMANDS: [CommandSpec; 6] = [
     CommandSpec::new(
         CommandName::Register,
         &["vm_id", "ram", "cpu", "password", "disks", "token"],
         VM_FIELDS,
         read_register,
     ),
-    CommandSpec::new(CommandName::Update, &["ram", "cpu", "disks", "token"], VM_FIELDS, read_update),
+    CommandSpec::new(CommandName::Update, &["ram", "cpu", "disks", "token"], VM_FIELDS, read_update)
+        .with_vm(&["vm_id", "ram", "cpu", "disks", "token"]),
+    CommandSpec::new(
+        CommandName::Add,
+        &["vm_id", "ram", "cpu", "password", "disks", "token"],
+        VM_FIELDS,
+        read_add,
+    ),
+    CommandSpec::new(CommandName::Remove, &["vm_id", "token"], VM_FIELDS, read_remove),
+    CommandSpec::new(CommandName::Passwd, &["vm_id", "password", "token"], VM_FIELDS, read_passwd),
     CommandSpec::new(CommandName::Stop, &["vm_id", "token"], VM_FIELDS, read_stop),
 ];
 
@@ -30,16 +41,45 @@ const DISKS: ObjectList = ObjectList {
 
 fn read_register(data: &JsonFields<'_>) -> Result<Command, Failure> {
     data.check_missing(&["vm_id", "ram", "cpu", "password", "disks"])?;
+    let (name, shape) = read_new_vm(data)?;
+    let password = read_password(data.value_or_null("password"))?;
+    Ok(Command::Register { name, shape, disk_sizes_gib: read_new_disks(data)?, password })
+}
+
+fn read_add(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    data.check_missing(&["vm_id", "ram", "cpu", "disks"])?;
+    let (name, shape) = read_new_vm(data)?;
+    let password = data.value("password").map(read_password).transpose()?;
+    Ok(Command::Add { name, shape, disk_sizes_gib: read_new_disks(data)?, password })
+}
+
+fn read_new_vm(data: &JsonFields<'_>) -> Result<(VmName, VmShape), BadField> {
     let name = read_name(data.value_or_null("vm_id"), VmName::parse_new)?;
     let ram_mib = read_ram(data.value_or_null("ram"))?;
     let cpus = read_cpu(data.value_or_null("cpu"))?;
-    let password = read_password(data.value_or_null("password"))?;
+    Ok((name, VmShape { ram_mib, cpus }))
+}
+
+fn read_new_disks(data: &JsonFields<'_>) -> Result<Vec<u64>, BadField> {
     let disks = read_disks(data.value_or_null("disks"), &["disk_size"])?;
-    let disk_sizes_gib = disks.into_iter().map(|(_, size_gib)| size_gib).collect();
-    Ok(Command::Register { name, shape: VmShape { ram_mib, cpus }, disk_sizes_gib, password })
+    Ok(disks.into_iter().map(|(_, size_gib)| size_gib).collect())
+}
+
+fn read_remove(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    data.check_missing(&["vm_id"])?;
+    let name = read_name(data.value_or_null("vm_id"), VmName::parse)?;
+    Ok(Command::OfVm { name, operation: VmOperation::Remove })
+}
+
+fn read_passwd(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    data.check_missing(&["vm_id", "password"])?;
+    let name = read_name(data.value_or_null("vm_id"), VmName::parse)?;
+    let password = read_password(data.value_or_null("password"))?;
+    Ok(Command::OfVm { name, operation: VmOperation::ChangePassword(password) })
 }
 
 fn read_update(data: &JsonFields<'_>) -> Result<Command, Failure> {
+    let name = data.value("vm_id").map(|vm| read_name(vm, VmName::parse)).transpose()?;
     let change = VmChange {
         ram_mib: data.value("ram").map(read_ram).transpose()?,
         cpus: data.value("cpu").map(read_cpu).transpose()?,
@@ -48,7 +88,10 @@ fn read_update(data: &JsonFields<'_>) -> Result<Command, Failure> {
     if change.is_empty() {
         return Err(Failure::EmptyUpdate);
     }
-    Ok(Command::Update(change))
+    Ok(match name {
+        Some(name) => Command::OfVm { name, operation: VmOperation::Update(change) },
+        None => Command::Update(change),
+    })
 }
 
 fn read_stop(data: &JsonFields<'_>) -> Result<Command, Failure> {
@@ -119,13 +162,26 @@ fn read_disks(value: &str, names: &[&'static str]) -> Result<Vec<(Option<DiskId>
 pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
     match answer {
         Answer::Registered(name) => {
-            write_head(SUCCESS, Some("Save the vm_id for authentication"), output);
-            write_member(output, "{\"auth_id\":", name.as_str());
+            write_registered(name, output);
             write_raw(output, "}");
+        }
+        Answer::Added(name, id) => {
+            write_registered(name, output);
+            write_member(output, ",\"id\":", &id.0);
+            write_raw(output, "}");
+        }
+        Answer::Removed(name) => write_done(&format!("VM ({name}) removed successfully"), output),
+        Answer::PasswordChanged(name) => {
+            write_done(&format!("Password of VM ({name}) changed successfully"), output);
         }
         Answer::Updated => write_done("VM info updated successfully", output),
         Answer::Destroyed => write_done("VM stopped", output),
         _ => return false,
     }
     true
+}
+
+fn write_registered(name: &VmName, output: &mut Vec<u8>) {
+    write_head(SUCCESS, Some("Save the vm_id for authentication"), output);
+    write_member(output, "{\"auth_id\":", name.as_str());
 }

@@ -8,6 +8,7 @@ contract! {
     a_managed_vm_says_so,
     a_managed_vm_has_a_token_that_does_not_expire,
     only_its_server_changes_a_managed_vm,
+    ended_logins_leave_a_managed_vm_its_token,
     a_server_removes_only_its_own_vms,
     managed_vms_count_towards_the_limit,
     the_vms_of_a_server_are_found,
@@ -100,6 +101,16 @@ fn only_its_server_changes_a_managed_vm(fixture: &Fixture) {
     assert_eq!(run(&mut *store, Write::Remove(name("guest"))), refused);
     assert_eq!(all_vms(&mut *store), before);
     assert_eq!(store.registry().token_owner(&token(1), NOW), Ok(Some(login)));
+}
+
+fn ended_logins_leave_a_managed_vm_its_token(fixture: &Fixture) {
+    let mut store = fixture.connect();
+    run(&mut *store, managed("guest", ONE, Some(1))).unwrap();
+    let login = credentials(&mut *store, "guest").expect("it was added").login;
+    assert_eq!(run(&mut *store, Write::EndLogins { login: login.clone() }), Ok(Written::Done));
+    assert_eq!(store.registry().is_current(&login), Ok(false));
+    let owner = store.registry().token_owner(&token(1), NOW).unwrap().expect("its token is valid");
+    assert_eq!((owner.id, store.registry().is_current(&owner)), (login.id, Ok(true)));
 }
 
 fn a_server_removes_only_its_own_vms(fixture: &Fixture) {

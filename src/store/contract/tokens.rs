@@ -11,6 +11,7 @@ contract! {
     a_rehash_revokes_no_tokens,
     tokens_of_any_owner_can_be_revoked,
     a_password_change_revokes_logins_and_tokens,
+    ended_logins_are_stale_and_have_no_tokens,
     removing_a_vm_revokes_logins_and_tokens,
     a_reregistered_name_is_another_vm,
 }
@@ -196,6 +197,25 @@ fn a_password_change_revokes_logins_and_tokens(fixture: &Fixture) {
     assert_eq!(run(&mut *store, update(&known.login, ram(77))), Ok(Written::Done));
     assert_eq!(run(&mut *store, issue(&known.login, token(2), NOW.0 + 10)), Ok(Written::Done));
     assert_eq!(owner(&mut *operator, 2), Some(known.login));
+}
+
+fn ended_logins_are_stale_and_have_no_tokens(fixture: &Fixture) {
+    let (mut store, mut operator) = (fixture.connect(), fixture.connect());
+    let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[]));
+    run(&mut *store, issue(&a, token(1), NOW.0 + 10)).unwrap();
+    run(&mut *store, issue(&b, token(9), NOW.0 + 10)).unwrap();
+    let before = credentials(&mut *store, "a").unwrap();
+    let end = Write::EndLogins { login: a.clone() };
+    assert_eq!(run(&mut *operator, end.clone()), Ok(Written::Done));
+    assert_ended(&mut *store, &a);
+    assert_eq!(owner(&mut *store, 1), None);
+    assert_eq!(run(&mut *operator, end), Err(StoreError::NotCurrent));
+    // The password is the same.
+    let known = credentials(&mut *store, "a").unwrap();
+    assert_eq!((&known.password_hash, known.login.id), (&before.password_hash, a.id));
+    assert_eq!(run(&mut *store, issue(&known.login, token(2), NOW.0 + 10)), Ok(Written::Done));
+    assert_eq!(owner(&mut *operator, 2), Some(known.login));
+    assert_eq!(store.registry().is_current(&b), Ok(true));
 }
 
 fn removing_a_vm_revokes_logins_and_tokens(fixture: &Fixture) {

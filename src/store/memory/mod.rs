@@ -217,6 +217,14 @@ impl Tables {
                     self.revoke_token(token);
                 }
             }
+            Write::EndLogins { login } => {
+                let row = self.require_current(login)?;
+                row.epoch += 1;
+                if !row.vm.is_managed {
+                    let tokens = std::mem::take(&mut row.tokens);
+                    tokens.iter().for_each(|token| self.revoke_token(token));
+                }
+            }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login {
                     self.require_current(login)?;

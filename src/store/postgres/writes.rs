@@ -93,7 +93,9 @@ impl<'b> Transaction<'b> {
                 | Write::AddVm { .. }
                 | Write::Put { .. }
                 | Write::ChangeAccessTokens(_) => {}
-                Write::Update { login, .. } | Write::Connect { login, .. } => ids.push(login.id.0),
+                Write::Update { login, .. } | Write::Connect { login, .. } | Write::EndLogins { login } => {
+                    ids.push(login.id.0)
+                }
                 Write::IssueToken { login, replaces, .. } => {
                     ids.push(login.id.0);
                     tokens.extend(replaces.iter().map(|token| &token.0[..]));
@@ -168,6 +170,7 @@ impl<'b> Transaction<'b> {
                 Write::AddVm { .. } | Write::ChangeAccessTokens(_) => false,
                 Write::Update { login, .. }
                 | Write::Connect { login, .. }
+                | Write::EndLogins { login }
                 | Write::IssueToken { login, .. }
                 | Write::RevokeTokens { login, .. } => self.locked_ids.contains(&login.id.0),
                 Write::Put { .. } => self.points.is_blocked(write),
@@ -223,6 +226,14 @@ impl<'b> Transaction<'b> {
                      SELECT FROM vm";
                 let tokens: Vec<&[u8]> = tokens.iter().map(|token| &token.0[..]).collect();
                 self.change(sql, &[&login.id.0, &login.epoch, &Unlogged(tokens)], StoreError::NotCurrent)
+            }
+            Write::EndLogins { login } => {
+                self.points.invalidate_logins();
+                let sql = "WITH vm AS (
+                        UPDATE vms SET epoch = epoch + 1 WHERE id = $1 AND epoch = $2 RETURNING id, managed_by),
+                     ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm WHERE managed_by IS NULL))
+                     SELECT FROM vm";
+                self.change(sql, &[&login.id.0, &login.epoch], StoreError::NotCurrent)
             }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login

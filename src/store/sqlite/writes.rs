@@ -185,6 +185,12 @@ impl Writer<'_> {
                     self.execute("DELETE FROM tokens WHERE hash = ?1", [token.0])?;
                 }
             }
+            Write::EndLogins { login } => {
+                self.require_current(login)?;
+                self.execute("UPDATE vms SET epoch = epoch + 1 WHERE id = ?1", [login.id.0])?;
+                let sql = "DELETE FROM tokens WHERE vm IN (SELECT id FROM vms WHERE id = ?1 AND managed_by IS NULL)";
+                self.execute(sql, [login.id.0])?;
+            }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login {
                     self.require_current(login)?;

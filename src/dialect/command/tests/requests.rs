@@ -5,8 +5,8 @@ use crate::dialect::command::FAMILIES;
 use crate::ids::DiskId;
 use crate::limits;
 use crate::model::{
-    BadField, Command, Dialect, DiskChange, Failure, List, Refusal, RequestId, Secret, VmChange, VmName,
-    VmShape,
+    BadField, Command, Dialect, DiskChange, Failure, List, Refusal, RequestId, Secret, VmChange, VmField,
+    VmName, VmOperation, VmShape,
 };
 
 fn name(text: &str) -> VmName {
@@ -85,6 +85,49 @@ fn every_command_is_parsed_with_its_data() {
             Command::Update(VmChange { disks: Some(DiskChange::Replace(vec![])), ..VmChange::default() }),
         ),
         ("logout", "{}", Command::Logout),
+        ("logout", r#"{"vm_id":"a"}"#, Command::OfVm { name: name("a"), operation: VmOperation::LogOut }),
+        (
+            "update",
+            r#"{"vm_id":"a","ram":1024}"#,
+            Command::OfVm {
+                name: name("a"),
+                operation: VmOperation::Update(VmChange { ram_mib: Some(1024), ..VmChange::default() }),
+            },
+        ),
+        (
+            "add",
+            r#"{"vm_id":"a","ram":1,"cpu":2,"disks":[{"disk_size":3}]}"#,
+            Command::Add {
+                name: name("a"),
+                shape: VmShape { ram_mib: 1, cpus: 2 },
+                disk_sizes_gib: vec![3],
+                password: None,
+            },
+        ),
+        (
+            "add",
+            r#"{"vm_id":"a","ram":1,"cpu":2,"disks":[],"password":"12345678"}"#,
+            Command::Add {
+                name: name("a"),
+                shape: VmShape { ram_mib: 1, cpus: 2 },
+                disk_sizes_gib: vec![],
+                password: Some(Secret::new("12345678")),
+            },
+        ),
+        ("remove", r#"{"vm_id":"7"}"#, Command::OfVm { name: name("7"), operation: VmOperation::Remove }),
+        (
+            "end_sessions",
+            r#"{"vm_id":"a"}"#,
+            Command::OfVm { name: name("a"), operation: VmOperation::EndSessions },
+        ),
+        (
+            "passwd",
+            r#"{"vm_id":"a","password":"12345678"}"#,
+            Command::OfVm {
+                name: name("a"),
+                operation: VmOperation::ChangePassword(Secret::new("12345678")),
+            },
+        ),
         ("stats", "{}", Command::Stats),
     ];
     for (name, data, command) in cases {
@@ -124,7 +167,11 @@ fn invalid_data_has_exact_messages() {
         ("register", "{}", "missing fields: vm_id, ram, cpu, password, disks"),
         ("authenticate", r#"{"vm_id":"a"}"#, "missing field: password"),
         ("list", "{}", "missing field: list_type"),
-        ("update", r#"{"vm_id":"a"}"#, r#"unknown field "vm_id"; allowed: ram, cpu, disks, token"#),
+        ("update", r#"{"disk":1}"#, r#"unknown field "disk"; allowed: ram, cpu, disks, token"#),
+        ("add", "{}", "missing fields: vm_id, ram, cpu, disks"),
+        ("remove", "{}", "missing field: vm_id"),
+        ("passwd", r#"{"vm_id":"a"}"#, "missing field: password"),
+        ("end_sessions", r#"{"ram":1}"#, r#"unknown field "ram"; allowed: vm_id, token"#),
         ("update", r#"{"ram":1,"cpu":1,"ram":1}"#, "ram: the same field may not stand twice"),
         ("update", r#"{"ram":1,"\u0072am":1}"#, "ram: the same field may not stand twice"),
         ("ping", r#"{"token":"a","token":"b"}"#, "token: the same field may not stand twice"),
@@ -346,4 +393,31 @@ fn errors_are_found_in_the_order_shape_name_data() {
         assert_eq!(refused(&with_id), Refusal { id, ..refusal }, "{with_id}");
     }
     assert!(decode(r#"{"command":"p\u0069ng"}"#).is_ok());
+}
+
+/// What a VM is told that names another one is the same as before operators could.
+#[test]
+fn a_named_vm_is_an_error_for_all_but_operators() {
+    let given = |text: &str| Some(VmField::Given(BadField(text.to_owned())));
+    let missing = Some(VmField::Missing(BadField("missing field: vm_id".to_owned())));
+    for (name, data, vm_field) in [
+        ("update", r#"{"ram":1}"#, missing.clone()),
+        ("update", "{}", missing.clone()),
+        ("logout", "{}", missing),
+        ("logout", r#"{"vm_id":"a"}"#, given(r#"unknown field "vm_id"; allowed: token"#)),
+        (
+            "update",
+            r#"{"vm_id":"a","x":1,"ram":0}"#,
+            given(r#"unknown fields "x", "vm_id"; allowed: ram, cpu, disks, token"#),
+        ),
+        ("update", r#"{"vm_id":"a","ram":1,"ram":1}"#, None),
+        ("update", "7", None),
+        ("remove", r#"{"vm_id":"a"}"#, None),
+    ] {
+        assert_eq!(request(name, data).vm_field, vm_field, "{name} {data}");
+    }
+    assert_eq!(
+        data_error("update", r#"{"vm_id":"a","x":1,"ram":0}"#),
+        r#"unknown field "x"; allowed: vm_id, ram, cpu, disks, token"#
+    );
 }

@@ -58,6 +58,22 @@ fn answers_are_written_byte_for_byte() {
             r#"{"status":"success","message":"Save the vm_id for authentication","data":{"auth_id":"st\\alin"}}"#,
         ),
         (
+            Answer::Added(name.clone(), VmId(7)),
+            r#"{"status":"success","message":"Save the vm_id for authentication","data":{"auth_id":"st\\alin","id":7}}"#,
+        ),
+        (
+            Answer::Removed(name.clone()),
+            r#"{"status":"success","message":"VM (st\\alin) removed successfully","data":{}}"#,
+        ),
+        (
+            Answer::PasswordChanged(name.clone()),
+            r#"{"status":"success","message":"Password of VM (st\\alin) changed successfully","data":{}}"#,
+        ),
+        (
+            Answer::SessionsEnded(name.clone(), 2),
+            r#"{"status":"success","message":"Sessions of VM (st\\alin) ended","data":{"ended":2}}"#,
+        ),
+        (
             Answer::Authenticated(Secret::new("abc_-")),
             r#"{"status":"success","message":"Authentication successful","data":{"token":"abc_-"}}"#,
         ),
