@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod console;
 mod containers;
 mod failures;
 mod formats;

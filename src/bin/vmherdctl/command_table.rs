@@ -25,6 +25,8 @@ pub struct Command {
     pub destination: Destination,
     /// Whether it logs in with `--vm` or a token before it runs.
     pub logs_in: bool,
+    /// Whether people may type a secret after it by mistake: the console keeps such a line only if it is valid.
+    pub asks_secret: bool,
     pub run: fn(&mut Session, &ArgMatches) -> Result<Output, Failure>,
 }
 
@@ -61,6 +63,7 @@ impl Command {
         schema: &login::PING,
         destination: Destination::Server,
         logs_in: false,
+        asks_secret: false,
         run: login::ping,
     };
 
@@ -91,6 +94,7 @@ pub static COMMANDS: &[Command] = &[
         details: "The new password is asked for on the terminal, twice.",
         arguments: login::register_arguments,
         schema: &login::REGISTERED,
+        asks_secret: true,
         run: login::register,
         ..Command::DEFAULT
     },
@@ -100,6 +104,7 @@ pub static COMMANDS: &[Command] = &[
         details: "The token is valid for a day; give it to other commands with --token-file.",
         arguments: login::authenticate_arguments,
         schema: &login::TOKEN,
+        asks_secret: true,
         run: login::authenticate,
         ..Command::DEFAULT
     },
@@ -291,6 +296,7 @@ pub static COMMANDS: &[Command] = &[
         arguments: raw::arguments,
         schema: &raw::REPLIES,
         logs_in: true,
+        asks_secret: true,
         run: raw::raw,
         ..Command::DEFAULT
     },

@@ -23,3 +23,11 @@ pub const INPUT_BYTES_MAX: u64 = 16 << 20;
 pub const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
 /// Created VMs whose credentials are kept; a server has at most this many.
 pub const CREDENTIALS_MAX: usize = 65_536;
+/// Lines of the console that are kept.
+pub const HISTORY_LINES_MAX: usize = 1000;
+/// Bytes of the file of these lines that are read: a longer one is not written by this program.
+pub const HISTORY_BYTES_MAX: u64 = 16 << 20;
+/// Disks that the console asks for: as many as a VM may have.
+pub const DISKS_MAX: u64 = 1024;
+/// Names of VMs for completion: more do not help anybody who types.
+pub const COMPLETED_NAMES_MAX: usize = 10_000;

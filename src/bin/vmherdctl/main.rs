@@ -6,6 +6,7 @@
 mod arguments;
 mod command_table;
 mod commands;
+mod console;
 mod credentials;
 mod failure;
 mod input;
@@ -13,6 +14,7 @@ mod limits;
 mod output;
 mod parser;
 mod plot;
+mod program;
 mod progress;
 mod run;
 mod secrets;
@@ -27,5 +29,5 @@ use std::env;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run::program(env::args_os().skip(1).collect())
+    program::run_program(env::args_os().skip(1).collect())
 }

@@ -27,18 +27,35 @@ pub enum NotParsed {
 /// Parses the arguments of the program, without its name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, NotParsed> {
     let matches = program().try_get_matches_from(arguments)?;
-    let Some((first, matches)) = matches.subcommand() else { return Ok(Parsed { command: None, matches }) };
+    Ok(select(matches))
+}
+
+/// Parses the words of a line of the console.
+pub fn parse_line(words: &[&str]) -> Result<(&'static Command, ArgMatches), NotParsed> {
+    let Parsed { command, matches } = select(console().try_get_matches_from(words)?);
+    let command = command.ok_or_else(|| NotParsed::Failure(Failure::usage("say which command")))?;
+    Ok((command, matches))
+}
+
+/// The command that the first words of a line name.
+pub fn find(words: &[&str]) -> Option<&'static Command> {
+    let begins = |path: &str| path.split(' ').zip(words).all(|(one, other)| one == *other);
+    COMMANDS.iter().find(|command| begins(command.path) || command.aliases.iter().any(|alias| begins(alias)))
+}
+
+fn select(matches: ArgMatches) -> Parsed {
+    let Some((first, matches)) = matches.subcommand() else { return Parsed { command: None, matches } };
     let (path, matches) = match matches.subcommand() {
         Some((second, matches)) => (format!("{first} {second}"), matches),
         None => (first.to_owned(), matches),
     };
     let command = COMMANDS.iter().find(|command| command.path == path);
-    Ok(Parsed { command, matches: matches.clone() })
+    Parsed { command, matches: matches.clone() }
 }
 
 /// The parser of the program.
 pub fn program() -> clap::Command {
-    let program = with_commands(clap::Command::new("vmherdctl"))
+    let program = with_commands(clap::Command::new("vmherdctl"), &[])
         .no_binary_name(true)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Talks to a vmherd server. Without a command: a console.")
@@ -47,14 +64,28 @@ pub fn program() -> clap::Command {
         .after_help(overview())
         .bin_name("vmherdctl")
         .disable_help_subcommand(true);
-    program.args(connection_options()).args(output_options())
+    program.args(
+        [&connection_options()[..], &output_options()].concat().into_iter().map(|option| option.global(true)),
+    )
 }
 
-/// Adds every command to `parser`.
-fn with_commands(parser: clap::Command) -> clap::Command {
+/// The parser of the console's lines.
+pub fn console() -> clap::Command {
+    let parser = clap::Command::new("vmherdctl").multicall(true).disable_help_subcommand(true);
+    with_commands(parser, &output_options())
+}
+
+/// The commands, for the console's help. It has `words` of its own.
+pub fn console_overview(words: &[(&str, &str)]) -> String {
+    let own = words.iter().map(|(word, about)| format!("  {word:NAME_COLUMNS$}  {about}\n"));
+    format!("{}\nConsole:\n{}", commands_overview(), own.collect::<String>())
+}
+
+/// Adds every command to `parser`, each with the arguments `shared`.
+fn with_commands(parser: clap::Command, shared: &[Arg]) -> clap::Command {
     let in_group = |group: Option<&str>| {
         let commands = COMMANDS.iter().filter(move |command| command.words().0 == group);
-        commands.map(subcommand).collect::<Vec<_>>()
+        commands.map(|command| subcommand(command).args(shared)).collect::<Vec<_>>()
     };
     let group = |(name, about): &(&'static str, &'static str)| {
         clap::Command::new(*name)
@@ -92,7 +123,6 @@ fn connection_options() -> [Arg; 6] {
             .value_parser(path())
             .conflicts_with("vm"),
     ]
-    .map(|option| option.global(true))
 }
 
 /// The options that say how to print.
@@ -103,11 +133,19 @@ fn output_options() -> [Arg; 2] {
             .hide_possible_values(true),
         option("columns", "COLUMNS", "Print these columns: a,b").short('c').value_delimiter(','),
     ]
-    .map(|option| option.global(true))
 }
 
 /// The commands and exit codes, for the program's help.
 fn overview() -> String {
+    let mut text = commands_overview();
+    text.push_str("\nExit codes: 0: done\n");
+    for (_, code, name, meaning) in CLASSES {
+        text.push_str(&format!("  {code} {name:13}  {meaning}\n"));
+    }
+    text
+}
+
+fn commands_overview() -> String {
     let mut text = String::new();
     let names = |command: &Command| [&[command.path], command.aliases].concat().join(", ");
     for (family, heading) in FAMILIES {
@@ -118,10 +156,6 @@ fn overview() -> String {
                 if names.len() > NAME_COLUMNS { format!("\n  {:NAME_COLUMNS$}", "") } else { String::new() };
             text.push_str(&format!("  {names:NAME_COLUMNS$}{gap}  {}\n", command.about));
         }
-    }
-    text.push_str("\nExit codes: 0: done\n");
-    for (_, code, name, meaning) in CLASSES {
-        text.push_str(&format!("  {code} {name:13}  {meaning}\n"));
     }
     text
 }
@@ -163,6 +197,7 @@ mod tests {
     #[test]
     fn the_table_makes_a_valid_parser() {
         program().debug_assert();
+        console().debug_assert();
         for command in COMMANDS {
             let (group, _) = command.words();
             let is_known = group.is_none_or(|group| GROUPS.iter().any(|(name, _)| *name == group));

@@ -1,7 +1,6 @@
-//! Runs one command and reports what came of it: data on standard output, all else on standard error.
+//! Runs a command in a session and reports what came of it: data on standard output, all else on standard error.
 
 use std::env;
-use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -10,44 +9,8 @@ use clap::ArgMatches;
 use crate::command_table::Command;
 use crate::failure::Failure;
 use crate::output::{FORMATS, Format, Output, Style};
-use crate::parser::{self, NotParsed, Parsed};
 use crate::session::Session;
-use crate::settings::Settings;
 use crate::sys::terminal_columns;
-
-/// Runs the program with these arguments.
-pub fn program(arguments: Vec<OsString>) -> ExitCode {
-    let wants_json = asks_for_json(&arguments);
-    match parser::parse(arguments) {
-        Ok(Parsed { command: Some(command), matches }) => {
-            let style = style(&matches);
-            match run_once(command, &matches, &style) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(failure) => report(&failure, style.format == Format::Json),
-            }
-        }
-        Ok(Parsed { command: None, .. }) => {
-            report(&Failure::usage("say which command").or_hint("vmherdctl --help lists them"), wants_json)
-        }
-        Err(NotParsed::Text(text)) => match print(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => report(&failure, wants_json),
-        },
-        Err(NotParsed::Failure(failure)) => report(&failure, wants_json),
-    }
-}
-
-fn run_once(command: &Command, matches: &ArgMatches, style: &Style) -> Result<(), Failure> {
-    let mut session = Session::new(Settings::resolve(matches)?, command.destination)?;
-    check_columns(command, style)?;
-    if !command.logs_in {
-        return run(command, &mut session, matches, style);
-    }
-    session.log_in_as_given()?;
-    let result = run(command, &mut session, matches, style);
-    session.end_own_login();
-    result
-}
 
 /// Runs a command in a session, and prints its output.
 pub fn run(
@@ -80,14 +43,19 @@ pub fn check_columns(command: &Command, style: &Style) -> Result<(), Failure> {
 
 /// The style that the arguments say, for standard output as it is.
 pub fn style(matches: &ArgMatches) -> Style {
+    style_or(matches, Format::default())
+}
+
+/// The same; `format` is that of arguments that do not say.
+pub fn style_or(matches: &ArgMatches, format: Format) -> Style {
     let name = matches.get_one::<String>("format");
-    let format = FORMATS.iter().find(|(known, _)| name.is_some_and(|name| name == known));
+    let given = FORMATS.iter().find(|(known, _)| name.is_some_and(|name| name == known));
     let columns = matches.get_many::<String>("columns").map(|names| names.cloned().collect());
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_terminal = io::stdout().is_terminal();
     let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
     Style {
-        format: format.map(|(_, format)| *format).unwrap_or_default(),
+        format: given.map_or(format, |(_, format)| *format),
         columns,
         width: columns_variable().or_else(|| terminal_columns(&io::stdout())),
         is_bold: is_terminal && !is_dumb && !is_set("NO_COLOR"),
@@ -102,12 +70,14 @@ pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
     ExitCode::from(failure.class.exit_code())
 }
 
-fn print_output(output: &Output, style: &Style) -> Result<(), Failure> {
+/// Prints the output of a command.
+pub fn print_output(output: &Output, style: &Style) -> Result<(), Failure> {
     let mut bytes = BufWriter::new(io::stdout().lock());
     quietly(output.write(style, &mut bytes).and_then(|()| bytes.flush()))
 }
 
-fn print(text: &[u8]) -> Result<(), Failure> {
+/// Prints a text.
+pub fn print(text: &[u8]) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     quietly(output.write_all(text).and_then(|()| output.flush()))
 }
@@ -125,10 +95,4 @@ fn quietly(result: io::Result<()>) -> Result<(), Failure> {
 /// The width that the environment gives, for output that goes through a pipe to a terminal.
 fn columns_variable() -> Option<usize> {
     env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0)
-}
-
-/// Whether the arguments ask for JSON, even if they can't be parsed.
-fn asks_for_json(arguments: &[OsString]) -> bool {
-    let is_json = |pair: &[OsString]| pair[0] == "--format" && pair[1] == "json";
-    arguments.iter().any(|argument| argument == "--format=json") || arguments.windows(2).any(is_json)
 }

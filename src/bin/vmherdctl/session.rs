@@ -23,12 +23,60 @@ pub struct Session {
     token: Option<Secret>,
     /// The VM that the connection is authenticated as, by its password.
     vm: Option<String>,
+    is_console: bool,
+    /// The names of the last list.
+    names: Vec<String>,
 }
 
 impl Session {
     pub fn new(settings: Settings, destination: Destination) -> Result<Session, Failure> {
         let server = settings.server(destination)?;
-        Ok(Session { settings, columns: DEFAULT_COLUMNS, server, client: None, token: None, vm: None })
+        Ok(Session {
+            settings,
+            columns: DEFAULT_COLUMNS,
+            server,
+            client: None,
+            token: None,
+            vm: None,
+            is_console: false,
+            names: Vec::new(),
+        })
+    }
+
+    /// The session of a console, whose login lasts.
+    pub fn of_console(settings: Settings) -> Result<Session, Failure> {
+        Ok(Session { is_console: true, ..Session::new(settings, Destination::Server)? })
+    }
+
+    pub fn is_console(&self) -> bool {
+        self.is_console
+    }
+
+    /// The VM that is logged in.
+    pub fn vm(&self) -> Option<&str> {
+        self.vm.as_deref()
+    }
+
+    /// The names of VMs that the last list had.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Keeps the names of VMs, for completion.
+    pub fn remember_names<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.names = names.take(limits::COMPLETED_NAMES_MAX).map(str::to_owned).collect();
+    }
+
+    /// Checks that the server answers.
+    pub fn ping(&mut self) -> Result<(), Failure> {
+        self.call(|client| client.ping().map(drop))
+    }
+
+    /// Drops a connection that the server has closed: the next call makes a new one.
+    pub fn revive(&mut self) {
+        if self.client.as_mut().is_some_and(|client| client.check_open().is_err()) {
+            self.client = None;
+        }
     }
 
     pub fn server(&self) -> &ServerAddress {

@@ -66,6 +66,11 @@ impl Settings {
         }
     }
 
+    /// Whether a server is given.
+    pub fn has_server(&self) -> bool {
+        self.server.is_some() || self.state_dir.is_some()
+    }
+
     /// The daemon's state directory: as given; for root the service's, if it exists; else the daemon's default.
     pub fn state_dir(&self) -> Result<PathBuf, Failure> {
         if let Some(given) = &self.state_dir {

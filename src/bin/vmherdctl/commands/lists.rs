@@ -90,6 +90,7 @@ pub fn disks(session: &mut Session, _: &ArgMatches) -> Result<Output, Failure> {
 
 fn list_all(session: &mut Session) -> Result<Output, Failure> {
     let entries = fetch(session, "all_vms")?;
+    session.remember_names(entries.iter().filter_map(|entry| entry["vm_id"].as_str()));
     Ok(Output::rows(&VMS, entries.iter().map(row).collect()))
 }
 

@@ -2,6 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Value, json};
+use vmherd::Secret;
 
 use crate::arguments::{disk_size, memory, option, positional};
 use crate::failure::Failure;
@@ -65,9 +66,17 @@ pub fn cpu() -> Arg {
 }
 
 pub fn register(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failure> {
-    let mut data = vm_data(matches);
-    let name = name(matches).to_owned();
-    let password = secrets::read_new_password(&session.settings, &name)?;
+    let password = secrets::read_new_password(&session.settings, name(matches))?;
+    send_registration(session, vm_data(matches), &password)
+}
+
+/// Registers the VM that `data` describes.
+pub fn send_registration(
+    session: &mut Session,
+    mut data: Value,
+    password: &Secret,
+) -> Result<Output, Failure> {
+    let name = data["vm_id"].as_str().unwrap_or_default().to_owned();
     data["password"] = password.expose().into();
     session.command("register", data)?;
     let note = format!("registered {name}");
@@ -98,7 +107,10 @@ pub fn authenticate(session: &mut Session, matches: &ArgMatches) -> Result<Outpu
     let given = matches.get_one::<String>("name").cloned().or_else(|| session.settings.vm.clone());
     let name = given.ok_or_else(|| Failure::usage("say which VM: authenticate NAME"))?;
     let token = session.authenticate(&name)?;
-    Ok(Output::record(&TOKEN, vec![name.into(), token.into()]))
+    let note = format!("logged in as {name}");
+    let output = Output::record(&TOKEN, vec![name.into(), token.into()]);
+    // In a console the login itself is what counts.
+    Ok(if session.is_console() { output.note(note) } else { output })
 }
 
 pub fn logout(session: &mut Session, _: &ArgMatches) -> Result<Output, Failure> {

@@ -1,0 +1,249 @@
+//! The console in a real terminal, which tmux provides, and on input that is none.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::common::{DEADLINE, Daemon, PASSWORD, require, run, wait_until};
+use crate::support::User;
+
+/// A terminal in which a console runs.
+struct Terminal {
+    socket: PathBuf,
+}
+
+impl Terminal {
+    /// Starts the console of `user`, with these arguments.
+    fn start(user: &User, arguments: &[&str]) -> Terminal {
+        require("tmux", "tmux");
+        let terminal = Terminal { socket: user.path("tmux") };
+        let console = user.command(arguments);
+        let mut tmux =
+            terminal.tmux(&["new-session", "-d", "-x", "60", "-y", "30", "env", "-i", "TERM=screen"]);
+        for (name, value) in console.get_envs() {
+            tmux.arg(format!("{}={}", name.to_string_lossy(), value.unwrap_or_default().to_string_lossy()));
+        }
+        tmux.arg(console.get_program()).args(console.get_args());
+        run(&mut tmux).expect_success();
+        terminal.wait_for("vmherd> ");
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Command {
+        let mut tmux = Command::new("tmux");
+        tmux.env_remove("TMUX").arg("-f").arg("/dev/null").arg("-S").arg(&self.socket).args(arguments);
+        tmux
+    }
+
+    /// Types `text` as it is.
+    fn type_text(&self, text: &str) {
+        run(&mut self.tmux(&["send-keys", "-l", "--", text])).expect_success();
+    }
+
+    /// Presses a key by tmux's name of it.
+    fn press(&self, key: &str) {
+        run(&mut self.tmux(&["send-keys", key])).expect_success();
+    }
+
+    fn enter(&self, line: &str) {
+        self.type_text(line);
+        self.press("Enter");
+    }
+
+    /// What the terminal shows, the lines that have left it included.
+    fn screen(&self) -> String {
+        run(&mut self.tmux(&["capture-pane", "-p", "-J", "-S", "-1000"])).stdout
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        wait_until(&format!("the terminal shows {text:?}"), DEADLINE, || self.screen().contains(text));
+    }
+
+    /// Waits for `text` as the last line.
+    #[track_caller]
+    fn wait_for_line(&self, text: &str) {
+        wait_until(&format!("the last line is {text:?}"), DEADLINE, || {
+            self.screen().trim_end().lines().last().is_some_and(|line| line.trim_end() == text)
+        });
+    }
+
+    /// Waits for the end of the console, and of its terminal.
+    #[track_caller]
+    fn wait_for_end(&self) {
+        wait_until("the console ends", DEADLINE, || run(&mut self.tmux(&["has-session"])).code() != Some(0));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("── the terminal ──\n{}──", self.screen());
+        }
+        let _ = self.tmux(&["kill-server"]).output();
+    }
+}
+
+#[test]
+fn a_vm_is_registered_by_questions_and_logs_in() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon);
+    let terminal = Terminal::start(&user, &[]);
+    terminal.enter("ping");
+    terminal.wait_for("PONG from tcp://");
+    terminal.enter("register");
+    for (question, answer) in [
+        ("VM ID:", "web-1"),
+        ("New password of web-1:", PASSWORD),
+        ("Repeat the password:", PASSWORD),
+        ("RAM (512M, 2G):", "2GB"),
+        ("the units are M, G, T and P (MiB, GiB, TiB, PiB)\nRAM (512M, 2G):", "2G"),
+        ("CPUs:", "4"),
+        ("Number of disks:", "2"),
+        ("Size of disk 1 (100G, 1.5T):", "100"),
+        ("Size of disk 2 (100G, 1.5T):", "1.5T"),
+    ] {
+        terminal.wait_for(question);
+        terminal.enter(answer);
+    }
+    terminal.wait_for("registered web-1");
+    terminal.enter("list_all");
+    terminal.wait_for("You have to authenticate to run this operation");
+    terminal.enter("authenticate web-1");
+    terminal.wait_for("Password of web-1:");
+    terminal.enter(PASSWORD);
+    terminal.wait_for_line("web-1>");
+    // The connection stays: no command needs the password again.
+    terminal.enter("list_all");
+    terminal.wait_for("web-1   2G     4  1=100G 2=1536G");
+    terminal.enter("list_auth -c vm_id --format json");
+    terminal.wait_for("{\"vms\":[{\"vm_id\":\"web-1\"}]}");
+    terminal.enter("logout");
+    terminal.wait_for("VM (web-1) logged out successfully");
+    terminal.wait_for_line("vmherd>");
+    let screen = terminal.screen();
+    assert!(!screen.contains(PASSWORD), "{screen}");
+    terminal.enter("exit");
+    terminal.wait_for_end();
+}
+
+#[test]
+fn keys_edit_complete_recall_and_end() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon);
+    user.register("web-1", &[]);
+    user.register("other", &[]);
+    let terminal = Terminal::start(&user, &[]);
+    terminal.type_text("pi");
+    terminal.press("Tab");
+    terminal.wait_for_line("vmherd> ping");
+    terminal.press("C-c");
+    terminal.wait_for_line("vmherd>");
+    terminal.enter("authenticate web-1");
+    terminal.wait_for("Password of web-1:");
+    terminal.enter(PASSWORD);
+    terminal.wait_for_line("web-1>");
+    terminal.enter("vms");
+    terminal.wait_for("other  512M");
+    terminal.type_text("authenticate ot");
+    terminal.press("Tab");
+    terminal.wait_for_line("web-1> authenticate other");
+    terminal.press("C-c");
+    terminal.wait_for_line("web-1>");
+    terminal.press("Up");
+    terminal.wait_for_line("web-1> vms");
+    terminal.press("C-c");
+    terminal.wait_for_line("web-1>");
+    terminal.enter("help vms");
+    terminal.wait_for("Usage: vms [OPTIONS]");
+    terminal.press("C-d");
+    terminal.wait_for_end();
+
+    let terminal = Terminal::start(&user, &[]);
+    terminal.press("Up");
+    terminal.wait_for_line("vmherd> help vms");
+}
+
+/// Passwords that are typed where they belong, and where they do not.
+#[test]
+fn secrets_are_in_no_history_and_no_argument() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon);
+    user.register("web-1", &[]);
+    let terminal = Terminal::start(&user, &[]);
+    terminal.enter(&format!("authenticate web-1 {PASSWORD}"));
+    terminal.wait_for("unexpected argument");
+    terminal.enter(&format!("raw '{{\"command\": \"authenticate\", \"data\": {{\"vm_id\": \"web-1\", \"password\": \"{PASSWORD}\"}}}}'"));
+    terminal.wait_for("Authentication successful");
+    terminal.enter("authenticate web-1");
+    terminal.wait_for("Password of web-1:");
+    terminal.enter(PASSWORD);
+    terminal.wait_for_line("web-1>");
+
+    let arguments = fs::read_dir("/proc").expect("processes").filter_map(|entry| {
+        let folder = entry.ok()?.path();
+        let program = fs::read_link(folder.join("exe")).ok()?;
+        let is_ours = program.ends_with("vmherdctl");
+        is_ours.then(|| fs::read(folder.join("cmdline")).unwrap_or_default())
+    });
+    let arguments: Vec<String> =
+        arguments.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect();
+    assert!(!arguments.is_empty(), "the console runs");
+    assert!(arguments.iter().all(|line| !line.contains(PASSWORD)), "{arguments:?}");
+
+    terminal.enter("exit");
+    terminal.wait_for_end();
+    let file = user.path("vmherdctl/history");
+    assert_eq!(fs::metadata(&file).expect("the history").permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(&file).expect("text"), "authenticate web-1\n");
+}
+
+#[test]
+fn a_lost_connection_is_made_again_with_the_login() {
+    let builder = Daemon::builder();
+    let socket = builder.state_dir().join("clients.sock");
+    let mut daemon = builder.only_on(format!("unix:{}", socket.display())).start();
+    let user = User::at(&format!("unix:{}", socket.display()));
+    let wait_for_server = || {
+        wait_until("the server accepts", DEADLINE, || UnixStream::connect(&socket).is_ok());
+    };
+    wait_for_server();
+    user.register("web-1", &[]);
+    let terminal = Terminal::start(&user, &[]);
+    terminal.enter("authenticate web-1");
+    terminal.wait_for("Password of web-1:");
+    terminal.enter(PASSWORD);
+    terminal.wait_for_line("web-1>");
+    daemon.restart();
+    wait_for_server();
+    terminal.enter("list_auth -c vm_id --format json");
+    terminal.wait_for("{\"vms\":[{\"vm_id\":\"web-1\"}]}");
+    daemon.stop();
+    terminal.enter("vms");
+    terminal.wait_for("cannot connect to unix:");
+    daemon.restart();
+    wait_for_server();
+    terminal.enter("vms --format csv -c ram");
+    terminal.wait_for("512");
+}
+
+#[test]
+fn a_script_of_commands_needs_no_terminal() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon).with_password();
+    user.register("web-1", &[]);
+    let script = "authenticate web-1\nupdate --ram 1G\n\nvms --format compact -c vm_id,ram\n";
+    let ran = user.run_with_input(&[], script);
+    assert_eq!((ran.code(), &*ran.stderr), (Some(0), ""), "{}", ran.stdout);
+    assert_eq!(ran.stdout, "logged in as web-1\nupdated the VM\nweb-1\t1024\n");
+    let ran = user.run_with_input(&["--format", "json"], "ping\nvms\n");
+    assert_eq!(ran.code(), Some(4), "of the last command: {ran:?}");
+    assert!(
+        ran.stdout.starts_with("{\"ping\":") && ran.stderr.starts_with("{\"code\":\"denied\""),
+        "{ran:?}"
+    );
+    let ran = user.run_with_input(&[], "exit\nping\n");
+    assert_eq!((ran.code(), &*ran.stdout), (Some(0), ""));
+}
