@@ -18,6 +18,7 @@ use crate::limits;
 pub(super) struct Connection {
     stream: Option<Stream>,
     input: Input,
+    pub(super) reply_bytes_max: usize,
 }
 
 /// When a call ends without a result; `None`: never.
@@ -54,7 +55,8 @@ impl Connection {
             address: address.to_string(),
             source: if is_timeout(&error) { ErrorKind::TimedOut.into() } else { error },
         })?;
-        Ok(Connection { stream: Some(stream), input: Input::default() })
+        let (stream, input) = (Some(stream), Input::default());
+        Ok(Connection { stream, input, reply_bytes_max: limits::CLIENT_REPLY_BYTES_MAX })
     }
 
     pub(super) fn close(&mut self) {
@@ -77,10 +79,10 @@ impl Connection {
         loop {
             match self.input.line() {
                 Ok(Some(line)) => return Ok(line),
-                Ok(None) if self.input.rest().len() > limits::CLIENT_REPLY_BYTES_MAX => {
+                Ok(None) if self.input.rest().len() > self.reply_bytes_max => {
                     self.close();
-                    let most = limits::CLIENT_REPLY_BYTES_MAX >> 20;
-                    return Err(ClientError::bad_reply(format_args!("it has more than {most} MiB")));
+                    let most = self.reply_bytes_max;
+                    return Err(ClientError::bad_reply(format_args!("it has more than {most} bytes")));
                 }
                 Ok(None) => self.read(deadline)?,
                 Err(malformed) => {

@@ -1,53 +1,6 @@
-//! A client of a vmherd server: VMs, metrics, conversions, containers, and the operator's commands.
+//! A client of a server: VMs, metrics, conversions, containers, and the operator's commands. [`Client`] has its methods.
 //!
-//! A [`Client`] is one connection, over TCP or a unix socket; its calls block. It speaks raw JSON, so an
-//! [`authenticate`](Client::authenticate) counts for all later calls, those for metrics included.
-//!
-//! ```
-//! use std::time::Duration;
-//! use vmherd::client::{Client, ClientError, NewVm};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = std::env::temp_dir().join(format!("vmherd-client-library-{}", std::process::id()));
-//! # let config = vmherd::Config::default().state_dir(&directory).store("memory:".parse()?);
-//! # let config = config.listen("tcp://127.0.0.1:0".parse()?);
-//! # let server = vmherd::Server::bind(config)?;
-//! # let address = server.addresses()[0].to_string();
-//! # let running = server.start()?;
-//! // `address` is such as "127.0.0.1:8888"; each call has 15 seconds.
-//! let mut client = Client::connect(address, Some(Duration::from_secs(15)))?;
-//!
-//! client.put("palm.cpu", 0.5, Some(1150864247))?;
-//! client.put("palm.cpu", 2.0, Some(1150864248))?;
-//! client.put("palm.cpu", 0.5, Some(1150864248))?;
-//! client.put("eardrum.memory", 4200000.0, None)?; // now
-//! assert_eq!(client.get("palm.cpu")?["palm.cpu"], [(1150864247, 0.5), (1150864248, 0.5)]);
-//! assert_eq!(client.get("*")?.len(), 2);
-//! assert!(client.get("non_existing_key")?.is_empty());
-//!
-//! let password = "securePass123";
-//! let vm = NewVm {
-//!     vm_id: "web-1".into(),
-//!     ram: 2048,
-//!     cpu: 2,
-//!     password: Some(password.into()),
-//!     disks: vec![40, 100],
-//! };
-//! client.register(&vm)?;
-//! match client.authenticate("web-1", "wrong password") {
-//!     Err(ClientError::Server { message, .. }) => assert_eq!(message, "Invalid credentials"),
-//!     other => panic!("{other:?}"),
-//! }
-//! let _token = client.authenticate("web-1", password)?;
-//! assert_eq!(client.all_vms()?[0].disks[1].disk_size, 100);
-//! # running.stop(Duration::ZERO)?;
-//! # std::fs::remove_dir_all(directory)?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! [`Client::command`], [`verb`](Client::verb) and [`action`](Client::action) run any command of their dialect by name,
-//! also those that a program adds to its server, and [`Client::request`] sends any JSON object.
+#![doc = include_str!("../../docs/clients.md")]
 
 mod address;
 mod connection;
@@ -81,6 +34,26 @@ use reply::RawReply;
 ///
 /// Requests are answered in order, one at a time. Dropping the client closes the connection. See [`ClientError`] for what
 /// an error means for the connection.
+///
+/// ```
+/// # use std::time::Duration;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = std::env::temp_dir().join(format!("vmherd-client-library-{}", std::process::id()));
+/// # let config = vmherd::Config::default().state_dir(&directory).store("memory:".parse()?);
+/// let server = vmherd::Server::bind(config.listen("tcp://127.0.0.1:0".parse()?))?;
+/// let address = server.addresses()[0].to_string();
+/// let running = server.start()?;
+/// let mut client = vmherd::client::Client::connect(address, Some(Duration::from_secs(15)))?;
+/// client.put("palm.cpu", 0.5, Some(1150864247))?;
+/// client.put("palm.cpu", 2.0, Some(1150864248))?;
+/// client.put("palm.cpu", 0.5, Some(1150864248))?;
+/// assert_eq!(client.get("palm.cpu")?["palm.cpu"], [(1150864247, 0.5), (1150864248, 0.5)]);
+/// assert!(client.get("non_existing_key")?.is_empty());
+/// # running.stop(Duration::ZERO)?;
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Client {
     connection: Connection,
     address: ServerAddress,
@@ -105,6 +78,11 @@ impl Client {
         }
         let connection = Connection::open(address, Deadline::after(timeout))?;
         Ok(Client { connection, address: address.clone(), timeout, token: None, access_token: None })
+    }
+
+    /// Sets how many bytes a reply may have; 400 MiB by default. A larger one is a [`ClientError::BadReply`].
+    pub fn set_reply_limit(&mut self, bytes: usize) {
+        self.connection.reply_bytes_max = bytes;
     }
 
     /// The address of the server, as given.

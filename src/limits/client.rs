@@ -1,6 +1,6 @@
 //! Limits of the client library.
 
-/// Bytes of a reply: the list of a million VMs, the most that a store has by default, takes less than 400 bytes a VM.
+/// Bytes of a reply, by default: the list of a million VMs, the most that a store has by default, takes less than 400 bytes a VM.
 pub const CLIENT_REPLY_BYTES_MAX: usize = 400 << 20;
 /// Bytes that a client reads at once.
 pub const CLIENT_READ_BYTES: usize = 64 << 10;

@@ -15,10 +15,13 @@ mod concurrent;
 mod conversions;
 mod health;
 mod http;
+mod library;
+mod library_errors;
 mod metrics;
 mod program_client;
 #[path = "../common/programs.rs"]
 mod programs;
+mod python_module;
 #[cfg(feature = "websocket")]
 mod recipes;
 mod role_table;

@@ -128,6 +128,14 @@ pub(crate) fn curl() -> Command {
 
 /// The script `name` of `tests/clients/`, in the environment that has the packages.
 pub(crate) fn python(name: &str) -> Command {
+    let script: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/clients", name].iter().collect();
+    let mut command = python_alone();
+    command.arg(script);
+    command
+}
+
+/// Python in the environment that has the packages, without a script.
+pub(crate) fn python_alone() -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = root.join("target/python/bin/python");
     assert!(
@@ -135,8 +143,7 @@ pub(crate) fn python(name: &str) -> Command {
         "this test needs Python with packages of PyPI: tests/prerequisites makes an environment"
     );
     let mut command = clean(interpreter);
-    let script: PathBuf = [root, Path::new("tests/clients"), Path::new(name)].iter().collect();
-    command.arg("-B").arg(script);
+    command.arg("-B");
     command
 }
 

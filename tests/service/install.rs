@@ -80,6 +80,7 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/README.md",
         "share/doc/vmherd/docs/architecture.md",
         "share/doc/vmherd/docs/benchmarks.md",
+        "share/doc/vmherd/docs/clients.md",
         "share/doc/vmherd/docs/embedding.md",
         "share/doc/vmherd/docs/fail2ban/filter.conf",
         "share/doc/vmherd/docs/fail2ban/jail.conf",
