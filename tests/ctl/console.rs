@@ -1,96 +1,18 @@
-//! The console in a real terminal, which tmux provides, and on input that is none.
+//! The console in a real terminal, and on input that is none.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::Command;
 
-use crate::common::{DEADLINE, Daemon, PASSWORD, require, run, wait_until};
+use crate::common::{DEADLINE, Daemon, PASSWORD, wait_until};
 use crate::support::User;
-
-/// A terminal in which a console runs.
-struct Terminal {
-    socket: PathBuf,
-}
-
-impl Terminal {
-    /// Starts the console of `user`, with these arguments.
-    fn start(user: &User, arguments: &[&str]) -> Terminal {
-        require("tmux", "tmux");
-        let terminal = Terminal { socket: user.path("tmux") };
-        let console = user.command(arguments);
-        let mut tmux =
-            terminal.tmux(&["new-session", "-d", "-x", "60", "-y", "30", "env", "-i", "TERM=screen"]);
-        for (name, value) in console.get_envs() {
-            tmux.arg(format!("{}={}", name.to_string_lossy(), value.unwrap_or_default().to_string_lossy()));
-        }
-        tmux.arg(console.get_program()).args(console.get_args());
-        run(&mut tmux).expect_success();
-        terminal.wait_for("vmherd> ");
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> Command {
-        let mut tmux = Command::new("tmux");
-        tmux.env_remove("TMUX").arg("-f").arg("/dev/null").arg("-S").arg(&self.socket).args(arguments);
-        tmux
-    }
-
-    /// Types `text` as it is.
-    fn type_text(&self, text: &str) {
-        run(&mut self.tmux(&["send-keys", "-l", "--", text])).expect_success();
-    }
-
-    /// Presses a key by tmux's name of it.
-    fn press(&self, key: &str) {
-        run(&mut self.tmux(&["send-keys", key])).expect_success();
-    }
-
-    fn enter(&self, line: &str) {
-        self.type_text(line);
-        self.press("Enter");
-    }
-
-    /// What the terminal shows, the lines that have left it included.
-    fn screen(&self) -> String {
-        run(&mut self.tmux(&["capture-pane", "-p", "-J", "-S", "-1000"])).stdout
-    }
-
-    #[track_caller]
-    fn wait_for(&self, text: &str) {
-        wait_until(&format!("the terminal shows {text:?}"), DEADLINE, || self.screen().contains(text));
-    }
-
-    /// Waits for `text` as the last line.
-    #[track_caller]
-    fn wait_for_line(&self, text: &str) {
-        wait_until(&format!("the last line is {text:?}"), DEADLINE, || {
-            self.screen().trim_end().lines().last().is_some_and(|line| line.trim_end() == text)
-        });
-    }
-
-    /// Waits for the end of the console, and of its terminal.
-    #[track_caller]
-    fn wait_for_end(&self) {
-        wait_until("the console ends", DEADLINE, || run(&mut self.tmux(&["has-session"])).code() != Some(0));
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("── the terminal ──\n{}──", self.screen());
-        }
-        let _ = self.tmux(&["kill-server"]).output();
-    }
-}
+use crate::terminal::Terminal;
 
 #[test]
 fn a_vm_is_registered_by_questions_and_logs_in() {
     let daemon = Daemon::start();
     let user = User::of(&daemon);
-    let terminal = Terminal::start(&user, &[]);
+    let terminal = Terminal::console(&user);
     terminal.enter("ping");
     terminal.wait_for("PONG from tcp://");
     terminal.enter("register");
@@ -135,7 +57,7 @@ fn keys_edit_complete_recall_and_end() {
     let user = User::of(&daemon);
     user.register("web-1", &[]);
     user.register("other", &[]);
-    let terminal = Terminal::start(&user, &[]);
+    let terminal = Terminal::console(&user);
     terminal.type_text("pi");
     terminal.press("Tab");
     terminal.wait_for_line("vmherd> ping");
@@ -161,7 +83,7 @@ fn keys_edit_complete_recall_and_end() {
     terminal.press("C-d");
     terminal.wait_for_end();
 
-    let terminal = Terminal::start(&user, &[]);
+    let terminal = Terminal::console(&user);
     terminal.press("Up");
     terminal.wait_for_line("vmherd> help vms");
 }
@@ -172,7 +94,7 @@ fn secrets_are_in_no_history_and_no_argument() {
     let daemon = Daemon::start();
     let user = User::of(&daemon);
     user.register("web-1", &[]);
-    let terminal = Terminal::start(&user, &[]);
+    let terminal = Terminal::console(&user);
     terminal.enter(&format!("authenticate web-1 {PASSWORD}"));
     terminal.wait_for("unexpected argument");
     terminal.enter(&format!("raw '{{\"command\": \"authenticate\", \"data\": {{\"vm_id\": \"web-1\", \"password\": \"{PASSWORD}\"}}}}'"));
@@ -211,7 +133,7 @@ fn a_lost_connection_is_made_again_with_the_login() {
     };
     wait_for_server();
     user.register("web-1", &[]);
-    let terminal = Terminal::start(&user, &[]);
+    let terminal = Terminal::console(&user);
     terminal.enter("authenticate web-1");
     terminal.wait_for("Password of web-1:");
     terminal.enter(PASSWORD);

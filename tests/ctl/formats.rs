@@ -24,7 +24,9 @@ const DISK: &[&str] = &["disk_size", "id", "vm_id"];
 const CHANGE: &[&str] = &["cpu", "disks", "ram"];
 
 /// Each command with the key of its document and the names below it. Programs depend on them.
-const SCHEMAS: &[(&[&str], &str, &[&str])] = &[
+type Schemas = &'static [(&'static [&'static str], &'static str, &'static [&'static str])];
+
+const SCHEMAS: Schemas = &[
     (&["ping"], "ping", &["address", "milliseconds", "server"]),
     (&["register", "{new}", "--ram", "1G", "--cpu", "1", "--disk", "1G"], "registered", &["vm_id"]),
     (&["authenticate", "web-1"], "login", &["token", "vm_id"]),
@@ -48,19 +50,37 @@ const SCHEMAS: &[(&[&str], &str, &[&str])] = &[
     (&["raw", "{\"command\": \"ping\"}"], "replies", &["reply"]),
 ];
 
+/// The same on the daemon's own socket.
+const OPERATOR_SCHEMAS: Schemas = &[
+    (&["vm", "list"], "vms", VM),
+    (&["vm", "show", "web-1"], "vm", VM),
+    (&["vm", "add", "{new}", "--ram", "1G", "--cpu", "1"], "added", &["id", "vm_id"]),
+    (&["vm", "set", "web-1", "--ram", "1G"], "updated", CHANGE),
+    (&["vm", "passwd", "web-1"], "changed", &["vm_id"]),
+    (&["vm", "remove", "{new}"], "removed", &["error", "vm_id"]),
+    (&["stats"], "counters", &["name", "value"]),
+];
+
 #[test]
 fn every_command_has_its_schema_in_every_format() {
     let daemon = Daemon::builder().args(["--conversion-delay", "0"]).start();
     let user = User::of(&daemon).with_password();
     user.register("web-1", &["5"]);
     user.register("other", &[]);
-    for (index, (arguments, key, members)) in SCHEMAS.iter().enumerate() {
+    check(&user, SCHEMAS);
+    check(&User::operator(&daemon).with_password(), OPERATOR_SCHEMAS);
+}
+
+fn check(user: &User, schemas: Schemas) {
+    for (arguments, key, members) in schemas {
+        // Each format has VMs of its own, which are registered or added first and removed later.
         let in_format = |format: &str| {
-            let new = format!("new-{index}-{format}");
-            let arguments: Vec<&str> = arguments
-                .iter()
-                .map(|argument| if *argument == "{new}" { &new } else { *argument })
-                .collect();
+            let new = format!("{}-{format}", arguments[0]);
+            let name = |argument: &&'static str| {
+                if *argument == "{new}" { new.clone() } else { (*argument).into() }
+            };
+            let arguments: Vec<String> = arguments.iter().map(name).collect();
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             user.output(&[&arguments[..], &["--format", format]].concat())
         };
         let text = in_format("json");
@@ -145,7 +165,7 @@ fn help_fits_eighty_columns_and_names_every_exit_code() {
     {
         assert!(help.contains(code), "{code}: {help}");
     }
-    let commands = SCHEMAS.iter().map(|(arguments, ..)| arguments[0]);
+    let commands = SCHEMAS.iter().chain(OPERATOR_SCHEMAS).map(|(arguments, ..)| arguments[0]);
     for command in commands {
         assert!(
             help.contains(&format!("  {command}")) || help.contains(&format!(", {command}")),
@@ -153,7 +173,7 @@ fn help_fits_eighty_columns_and_names_every_exit_code() {
         );
         let text = user.output(&[command, "--help"]);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(text.contains("Columns: ") || command == "metrics", "{text}");
+        assert!(text.contains("Columns: ") || ["metrics", "vm"].contains(&command), "{text}");
     }
     assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     assert_eq!(user.output(&["--version"]), concat!("vmherdctl ", env!("CARGO_PKG_VERSION"), "\n"));

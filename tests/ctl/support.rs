@@ -21,6 +21,11 @@ impl User {
         User::at(&format!("tcp://{}", daemon.address()))
     }
 
+    /// On the daemon's host, with the rights of the operator.
+    pub fn operator(daemon: &Daemon) -> User {
+        User::at(&format!("unix:{}", daemon.own_socket().display()))
+    }
+
     pub fn at(server: &str) -> User {
         User { server: server.to_owned(), home: TempDir::new(), environment: Vec::new() }
     }

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches};
 
-use crate::commands::{containers, convert, lists, login, metrics, raw, update, wait};
+use crate::commands::{containers, convert, lists, login, metrics, operator, raw, update, wait};
 use crate::failure::Failure;
 use crate::output::{Output, Schema};
 use crate::session::Session;
@@ -39,16 +39,18 @@ pub enum Family {
     Metrics,
     Containers,
     Other,
+    Operator,
 }
 
 /// The families with their headings, in the order of the help.
-pub const FAMILIES: [(Family, &str); 6] = [
+pub const FAMILIES: [(Family, &str); 7] = [
     (Family::Connection, "Connection and login"),
     (Family::Vms, "VMs"),
     (Family::Document, "VMs, by the names of the protocol's first client"),
     (Family::Metrics, "Metrics"),
     (Family::Containers, "VMs that the server runs"),
     (Family::Other, "Other requests"),
+    (Family::Operator, "For root and the daemon's user, on the server's host"),
 ];
 
 impl Command {
@@ -77,7 +79,8 @@ impl Command {
 }
 
 /// The groups of commands, each with a line for lists.
-pub const GROUPS: &[(&str, &str)] = &[("metrics", "Store, fetch and draw metrics")];
+pub const GROUPS: &[(&str, &str)] =
+    &[("metrics", "Store, fetch and draw metrics"), ("vm", "Manage VMs, as the operator")];
 
 /// Every command, in the order of the help.
 pub static COMMANDS: &[Command] = &[
@@ -298,6 +301,79 @@ pub static COMMANDS: &[Command] = &[
         logs_in: true,
         asks_secret: true,
         run: raw::raw,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "vm list",
+        family: Family::Operator,
+        about: "List VMs, and when they were online",
+        arguments: operator::list_arguments,
+        schema: &lists::VMS,
+        destination: Destination::OwnSocket,
+        run: operator::list,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "vm show",
+        family: Family::Operator,
+        about: "Show one VM",
+        arguments: operator::name_arguments,
+        schema: &operator::VM,
+        destination: Destination::OwnSocket,
+        run: operator::show,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "vm add",
+        family: Family::Operator,
+        about: "Add a VM",
+        details: "The new password is asked for on the terminal, twice.",
+        arguments: operator::add_arguments,
+        schema: &operator::ADDED,
+        destination: Destination::OwnSocket,
+        asks_secret: true,
+        run: operator::add,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "vm set",
+        family: Family::Operator,
+        about: "Change the RAM, CPUs or disks of a VM",
+        arguments: operator::set_arguments,
+        schema: &update::UPDATED,
+        destination: Destination::OwnSocket,
+        run: operator::set,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "vm passwd",
+        family: Family::Operator,
+        about: "Change the password of a VM",
+        details: "Its tokens are no longer valid.",
+        arguments: operator::name_arguments,
+        schema: &operator::PASSWORD,
+        destination: Destination::OwnSocket,
+        asks_secret: true,
+        run: operator::passwd,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "vm remove",
+        family: Family::Operator,
+        about: "Remove VMs",
+        arguments: operator::names_arguments,
+        schema: &operator::REMOVED,
+        destination: Destination::OwnSocket,
+        run: operator::remove,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "stats",
+        family: Family::Operator,
+        about: "Show the server's counters",
+        schema: &operator::COUNTERS,
+        destination: Destination::OwnSocket,
+        run: operator::stats,
         ..Command::DEFAULT
     },
 ];

@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches};
 use serde_json::{Value, json};
 
 use crate::arguments::{duration, flag, option};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::output::{Column, Kind, Output, Schema, Shape};
 use crate::session::Session;
 use crate::time::unix_now;
@@ -57,14 +57,16 @@ pub fn vms(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failur
         return connections(session, "authenticated_vms");
     }
     let Some(offline_for) = matches.get_one::<Duration>("offline-for") else { return list_all(session) };
-    let latest = unix_now() - i64::try_from(offline_for.as_secs()).unwrap_or(i64::MAX);
     let entries = fetch(session, "all_vms")?;
+    rows_offline_for(&entries, *offline_for)
+}
+
+/// The VMs of a list that have been offline for so long.
+pub fn rows_offline_for(entries: &[Value], time: Duration) -> Result<Output, Failure> {
+    let latest = unix_now() - i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     if entries.iter().any(|entry| entry.get("offline_since").is_none()) {
-        return Err(Failure::new(
-            crate::failure::Class::Denied,
-            "only the operator sees when VMs were online",
-        )
-        .or_hint("on the server's host: vmherdctl vm list --offline-for TIME"));
+        return Err(Failure::new(Class::Denied, "only the operator sees when VMs were online")
+            .or_hint("on the server's host: vmherdctl vm list --offline-for TIME"));
     }
     let is_offline = |entry: &&Value| entry["offline_since"].as_i64().is_some_and(|since| since <= latest);
     Ok(Output::rows(&VMS, entries.iter().filter(is_offline).map(row).collect()))
@@ -103,6 +105,7 @@ fn connections(session: &mut Session, list: &str) -> Result<Output, Failure> {
             vm = json!({});
         }
         vm["addrs"] = json!([entry["addr"]]);
+        vm["connected_since"] = entry["connected_since"].clone();
         row(&vm)
     };
     Ok(Output::rows(&VMS, entries.iter().map(row).collect()))

@@ -5,6 +5,7 @@ pub mod convert;
 pub mod lists;
 pub mod login;
 pub mod metrics;
+pub mod operator;
 pub mod raw;
 pub mod update;
 pub mod wait;

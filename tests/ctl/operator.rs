@@ -1,0 +1,93 @@
+//! What the operator does over the daemon's own socket, and others may not.
+
+use serde_json::{Value, json};
+
+use crate::common::{Daemon, run};
+use crate::support::User;
+
+#[test]
+fn vms_are_added_changed_shown_and_removed() {
+    let daemon = Daemon::builder().arg("--registration=closed").start();
+    let operator = User::operator(&daemon).with_password();
+    assert_eq!(
+        operator.output(&["vm", "add", "web-1", "--ram", "2G", "--cpu", "4", "--disk", "100G"]),
+        "added web-1\n"
+    );
+    assert_eq!(operator.output(&["vm", "set", "web-1", "--ram", "4G", "--disk", "1=150"]), "updated web-1\n");
+    let vm = operator.json(&["vm", "show", "web-1"])["vm"].take();
+    assert_eq!(
+        (&vm["ram"], &vm["cpu"], &vm["disks"], &vm["id"]),
+        (&json!(4096), &json!(4), &json!([{"id": 1, "disk_size": 150}]), &json!(1))
+    );
+    assert_eq!((&vm["last_seen"], &vm["connected_since"]), (&Value::Null, &Value::Null));
+    let mut client = daemon.client();
+    client.authenticate("web-1");
+    let vm = operator.json(&["vm", "show", "web-1"])["vm"].take();
+    assert!(vm["connected_since"].is_i64() && vm["addresses"][0][0] == "127.0.0.1", "{vm}");
+    let passwd = operator.output(&["vm", "passwd", "web-1"]);
+    assert_eq!(passwd, "changed the password of web-1; its tokens are no longer valid\n");
+    assert_eq!(operator.output(&["vm", "remove", "web-1"]), "removed web-1\n");
+    assert_eq!(operator.json(&["vm", "list"]), json!({"vms": []}));
+    for arguments in [
+        &["vm", "show", "web-1"][..],
+        &["vm", "remove", "web-1"],
+        &["vm", "passwd", "web-1"],
+        &["vm", "set", "web-1", "--ram", "1G"],
+    ] {
+        let (code, text) = operator.failure(arguments);
+        assert_eq!((code, &*text), (3, "vmherdctl: VM does not exist\n"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_vm_without_password_cannot_log_in() {
+    let daemon = Daemon::start();
+    let operator = User::operator(&daemon);
+    operator.output(&["vm", "add", "web-1", "--ram", "1G", "--cpu", "1", "--no-password"]);
+    let (code, _) = User::of(&daemon).with_password().failure(&["vms", "--vm", "web-1"]);
+    assert_eq!(code, 4);
+}
+
+#[test]
+fn removals_are_done_in_part() {
+    let daemon = Daemon::start();
+    let operator = User::operator(&daemon).with_password();
+    operator.output(&["vm", "add", "a", "--ram", "1", "--cpu", "1"]);
+    let ran = operator.run(&["vm", "remove", "a", "b"]);
+    assert_eq!((ran.code(), &*ran.stdout), (Some(7), "removed a\n"), "{ran:?}");
+    assert_eq!(ran.stderr, "vmherdctl: b: VM does not exist\n");
+    let (code, _) = operator.failure(&["vm", "show", "a"]);
+    assert_eq!(code, 3);
+}
+
+#[test]
+fn others_are_denied() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon).with_password();
+    user.register("web-1", &[]);
+    for arguments in [
+        &["stats"][..],
+        &["vm", "list"],
+        &["vm", "show", "web-1"],
+        &["vm", "add", "a", "--ram", "1", "--cpu", "1"],
+        &["vm", "remove", "web-1"],
+        &["vm", "passwd", "web-1"],
+    ] {
+        let (code, text) = user.failure(arguments);
+        assert_eq!(code, 4, "{arguments:?}: {text}");
+        assert!(text.contains("only root and the daemon's user may do this"), "{text}");
+    }
+}
+
+#[test]
+fn the_socket_of_a_state_directory_is_used_without_a_server() {
+    let daemon = Daemon::start();
+    let operator = User::operator(&daemon);
+    let mut command = operator.command(&["stats", "--format", "compact"]);
+    command.env_remove("VMHERD_SERVER").env("VMHERD_STATE_DIR", daemon.state_dir());
+    let ran = run(&mut command).expect_success();
+    assert!(ran.stdout.lines().any(|line| line == "connections_open\t1"), "{}", ran.stdout);
+    let mut command = operator.command(&["stats"]);
+    command.env_remove("VMHERD_SERVER").env("VMHERD_STATE_DIR", operator.path("nothing"));
+    assert_eq!(run(&mut command).code(), Some(5));
+}
