@@ -46,6 +46,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("httparse::", &["src/framing/http"]),
     ("aws_lc_rs::", &["src/crypto"]),
     ("libc::", &["src/sys", "src/bin/vmherd/sys", "src/bin/vmherdctl/sys.rs"]),
+    ("sysinfo::", &["src/bin/vmherdctl/agent/host.rs"]),
     ("unsafe ", &["src/sys", "src/bin/vmherd/sys", "src/bin/vmherdctl/sys.rs"]),
     ("env_logger::", &["src/bin/vmherd/logging.rs"]),
     // The user's program; the daemon has none of its packages.
@@ -56,7 +57,15 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("socket2::", &["src/reactor/mio_net.rs", "src/server/bind.rs", "src/client/connection.rs"]),
     // No part of the server uses the client library.
     ("crate::client", &["src/lib.rs"]),
-    ("Instant::now(", &["src/clock.rs", "src/bin/vmherd/signal_loop.rs", "src/bin/vmherdctl/time.rs"]),
+    (
+        "Instant::now(",
+        &[
+            "src/clock.rs",
+            "src/bin/vmherd/signal_loop.rs",
+            "src/bin/vmherdctl/time.rs",
+            "src/bin/vmherdctl/agent",
+        ],
+    ),
     ("SystemTime::now(", &["src/clock.rs", "src/bin/vmherd/sys/process.rs", "src/bin/vmherdctl/time.rs"]),
     // In the store: an attempt to connect may hang forever and must not block a worker; the watcher of a served file
     // must run while the workers wait for that file.
@@ -66,6 +75,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "src/worker",
             "src/server",
             "src/bin/vmherd",
+            "src/bin/vmherdctl/agent/mod.rs",
             "src/bin/vmherdctl/progress.rs",
             "src/qemu",
             "src/store/postgres/hosts.rs",

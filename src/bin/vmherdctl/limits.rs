@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The time for a connection and for each reply: a login may be delayed by 6 s.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the service manager may take to accept a message.
+pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
 /// The time for CREATE, in which a VM boots, and for DESTROY, unless `--timeout` is given: what the server allows for
 /// it, and a little.
 pub const CONTAINER_TIMEOUT: Duration = Duration::from_secs(125);

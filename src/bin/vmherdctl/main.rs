@@ -1,8 +1,10 @@
 //! The program `vmherdctl`: what people and scripts use a vmherd server with.
 //!
-//! `command_table.rs` has a row for each command; `commands/` what they do; `output/` how their results look. The
-//! program sees only what is public of the library, above all `vmherd::client`.
+//! `command_table.rs` has a row for each command; `commands/` what they do; `output/` how their results look. The agent,
+//! `agent/`, is none of them: it has a parser of its own, and runs until a signal ends it. The program sees only what is
+//! public of the library, above all `vmherd::client`.
 
+mod agent;
 mod arguments;
 mod command_table;
 mod commands;
@@ -11,6 +13,10 @@ mod credentials;
 mod failure;
 mod input;
 mod limits;
+// The daemon uses all of it.
+#[allow(dead_code)]
+#[path = "../vmherd/notify.rs"]
+mod notify;
 mod output;
 mod parser;
 mod plot;
@@ -26,8 +32,13 @@ mod sys;
 mod time;
 
 use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    program::run_program(env::args_os().skip(1).collect())
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    match arguments.split_first() {
+        Some((first, arguments)) if first == "agent" => agent::run(arguments),
+        _ => program::run_program(arguments),
+    }
 }

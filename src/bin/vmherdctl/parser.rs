@@ -138,6 +138,7 @@ fn output_options() -> [Arg; 2] {
 /// The commands and exit codes, for the program's help.
 fn overview() -> String {
     let mut text = commands_overview();
+    text.push_str(&format!("\nAgent:\n  {:NAME_COLUMNS$}  {AGENT_ABOUT}\n", "agent"));
     text.push_str("\nExit codes: 0: done\n");
     for (_, code, name, meaning) in CLASSES {
         text.push_str(&format!("  {code} {name:13}  {meaning}\n"));
@@ -185,6 +186,8 @@ fn usage_failure(text: &str) -> Failure {
     if rest.is_empty() { failure } else { failure.or_hint(rest.join("; ").trim_start_matches("tip: ")) }
 }
 
+/// What the agent does, which has a parser of its own.
+pub const AGENT_ABOUT: &str = "Keep this VM logged in, and put its metrics";
 /// The width of the help.
 const HELP_COLUMNS: usize = 80;
 /// The width of the names in the list of commands.

@@ -1,6 +1,19 @@
-//! What the system is asked directly: the size of a terminal, and the user.
+//! What the system is asked directly: the size of a terminal; and what the daemon asks it, too.
 
+#[path = "../vmherd/sys/poll.rs"]
+pub mod poll;
+// The daemon uses all of these.
+#[allow(dead_code)]
+#[path = "../vmherd/sys/process.rs"]
+pub mod process;
+#[allow(dead_code)]
+#[path = "../vmherd/sys/signals.rs"]
+pub mod signals;
+
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+
+pub use process::is_root;
 
 /// The columns of the terminal that `output` is; `None` if it is none or does not say.
 pub fn terminal_columns(output: &impl AsFd) -> Option<usize> {
@@ -10,8 +23,7 @@ pub fn terminal_columns(output: &impl AsFd) -> Option<usize> {
     (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-/// Whether this process runs as root.
-pub fn is_root() -> bool {
-    // SAFETY: has no arguments and always succeeds.
-    unsafe { libc::geteuid() == 0 }
+/// The result of a call that reports failure by -1 and `errno`.
+fn check_result(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -1,0 +1,13 @@
+//! `vmherdctl agent` as a process and as threads, against a daemon that is killed and started again.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+// Limits of the program's other modules.
+#[allow(dead_code)]
+mod agent;
+mod credentials;
+mod refusals;
+mod restarts;
+mod support;
+mod swarm;
