@@ -28,7 +28,7 @@ fn pip_installs_the_module() {
         "--disable-pip-version-check",
         "--target",
     ]);
-    succeed(pip.arg(folder.path()).arg(FOLDER).env("HOME", home.path()));
+    succeed(pip.arg(folder.path()).arg(FOLDER).env("HOME", home.path()).env("PYTHONDONTWRITEBYTECODE", "1"));
     let version =
         "import importlib.metadata, vmherd; print(importlib.metadata.version('vmherd'), vmherd.__file__)";
     let printed = succeed(python_alone().args(["-c", version]).env("PYTHONPATH", folder.path())).stdout;
