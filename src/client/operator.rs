@@ -24,18 +24,17 @@ impl Client {
         self.call_command("add", vm.data(), |reply| reply.data()?.read("id"))
     }
 
-    /// Removes the VM `vm_id` with its disks and tokens; connections that are authenticated as it become anonymous.
+    /// Removes the VM `vm_id` with its disks and tokens, and closes its connections. Its points stay.
     pub fn remove(&mut self, vm_id: &str) -> Result<(), ClientError> {
         self.call_command("remove", json!({"vm_id": vm_id}), |_| Ok(()))
     }
 
-    /// Sets the password of the VM `vm_id`, which ends its tokens.
+    /// Sets the password of the VM `vm_id`. Its connections become anonymous, and its tokens are revoked.
     pub fn set_password(&mut self, vm_id: &str, password: &str) -> Result<(), ClientError> {
         self.call_command("passwd", json!({"vm_id": vm_id, "password": password}), |_| Ok(()))
     }
 
-    /// Ends the sessions of the VM `vm_id`: its tokens, and the authentication of its connections. Returns how many
-    /// connections that were.
+    /// Closes the connections of the VM `vm_id` and revokes its tokens. Returns how many connections that were.
     pub fn end_sessions(&mut self, vm_id: &str) -> Result<u64, ClientError> {
         self.call_command("end_sessions", json!({"vm_id": vm_id}), |reply| reply.data()?.read("ended"))
     }
@@ -47,7 +46,7 @@ impl Client {
         self.call_command("update", Value::Object(data), |_| Ok(()))
     }
 
-    /// Logs the VM `vm_id` out.
+    /// Logs the VM `vm_id` out: its connections become anonymous, and its tokens are revoked.
     pub fn logout_vm(&mut self, vm_id: &str) -> Result<(), ClientError> {
         self.call_command("logout", json!({"vm_id": vm_id}), |_| Ok(()))
     }

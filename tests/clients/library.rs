@@ -235,6 +235,43 @@ fn the_operator_sees_the_counters_in_their_order() {
     assert_eq!(refusal(connect(&daemon, 0).stats()), "Unknown command");
 }
 
+#[test]
+fn the_operator_manages_vms() {
+    let daemon = Daemon::builder().args(["--registration", "closed"]).start();
+    let mut operator = operator(&daemon);
+    let numbers = ["web-1", "web-2"].map(|vm_id| operator.add(&new_vm(vm_id, &[40])).expect("added"));
+    assert_eq!(numbers, [1, 2]);
+    let without = NewVm { password: None, ..new_vm("web-3", &[]) };
+    assert_eq!(operator.add(&without).expect("added"), 3);
+    assert_eq!(refusal(operator.add(&without)), "VM is already registered");
+
+    let mut client = connect(&daemon, 0);
+    assert_eq!(refusal(client.add(&without)), "Unknown command");
+    client.authenticate("web-1", PASSWORD).expect("a token");
+    let address = client.ping().expect("a reply");
+    let vm = operator.all_vms().expect("a list").remove(0);
+    assert_eq!((vm.vm_id.as_str(), vm.id, vm.offline_since), ("web-1", Some(1), None));
+    assert_eq!(vm.addrs, Some(vec![address]));
+    assert!(vm.connected_since.is_some_and(|since| (unix_now() - since).abs() < 60), "{vm:?}");
+    let own = client.all_vms().expect("a list").remove(0);
+    assert_eq!((own.id, own.connected_since, own.addrs), (None, None, None), "operators only");
+
+    operator.update_vm("web-1", &VmUpdate { ram: Some(7), ..VmUpdate::default() }).expect("updated");
+    assert_eq!(client.all_vms().expect("a list")[0].ram, 7);
+    operator.logout_vm("web-1").expect("logged out");
+    assert!(refusal(client.all_vms()).starts_with("You have to authenticate"));
+    operator.set_password("web-1", "another password").expect("changed");
+    assert_eq!(refusal(client.authenticate("web-1", PASSWORD)), "Invalid credentials");
+    client.authenticate("web-1", "another password").expect("a token");
+    assert_eq!(operator.end_sessions("web-1").expect("ended"), 1);
+    assert!(matches!(client.ping(), Err(ClientError::Closed)), "its connection is closed");
+    operator.remove("web-1").expect("removed");
+    let no_such_vm = "VM does not exist";
+    assert_eq!(refusal(operator.remove("web-1")), no_such_vm);
+    assert_eq!(refusal(operator.end_sessions("web-1")), no_such_vm);
+    assert_eq!(operator.all_vms().expect("a list").len(), 2);
+}
+
 /// A client notices that its server has been away, and a new one works.
 #[test]
 fn a_restart_closes_the_connection() {

@@ -183,6 +183,8 @@ fn an_invalid_answer_is_an_error() {
         ("", "it is incomplete"),
         ("{\"status\":", "it is incomplete"),
         ("nonsense\n", "it is not a reply"),
+        ("{\"status\":\"success\",\"message\":null,\"data\":{\"a\":-1}}\n", "it is not a reply"),
+        ("{\"status\":\"success\",\"message\":null,\"data\":{\"a\":\"x\"}}\n", "it is not a reply"),
         ("{\"status\":\"error\",\"message\":\"Unknown command\",\"data\":{}}\n", "Unknown command"),
     ];
     for (answer, part) in cases {
@@ -198,6 +200,6 @@ fn an_invalid_answer_is_an_error() {
         let ran = stats(dir.path(), &[]);
         assert_eq!((ran.code(), ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
         assert!(ran.stderr.contains(part), "{ran:?}");
-        assert_eq!(answering.join().expect("no panic"), "{\"command\": \"stats\", \"data\": {}}\n");
+        assert_eq!(answering.join().expect("no panic"), "{\"command\":\"stats\",\"data\":{}}\n");
     }
 }

@@ -18,10 +18,8 @@ pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
 pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How long the service manager may take to accept a message. Watchdog messages never wait.
 pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
-/// How long `vmherd stats` waits until the daemon accepts its request, and for each part of the answer.
+/// How long `vmherd stats` waits until the daemon accepts it, and for the answer.
 pub const STATS_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of the daemon's answer that a tool reads: a hundred counters take a few thousand.
-pub const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// How long `vmherd vm create` and `vmherd vm stop` wait for the daemon: a VM may wait for a place to boot, and then for its
 /// guest, each as long as the setting allows at most.
 #[cfg(feature = "qemu")]

@@ -6,12 +6,13 @@ use std::io::{self, IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use vmherd::client::Client;
 use vmherd::{ContainerId, Escaped, redact};
 
 use crate::console;
 use crate::limits;
-use crate::own_socket::OwnSocket;
+use crate::own_socket;
 use crate::settings::{Arguments, Flag, Takes};
 use crate::tool::{Tool, ToolError};
 
@@ -48,15 +49,15 @@ impl Command {
     }
 
     fn execute(self, state_dir: &Path) -> Result<(), ToolError> {
-        let socket = OwnSocket::new(state_dir);
         match self {
             Command::Create { as_json } => {
-                let data = ask(&socket, &json!({"verb": "CREATE", "parameters": {}}))?;
+                let create = |client: &mut Client| client.verb("CREATE", Value::Null);
+                let data = own_socket::ask(state_dir, limits::VM_WAIT, create)?;
                 let text = if as_json { format!("{data}\n") } else { table(&data) };
                 Ok(io::stdout().write_all(text.as_bytes())?)
             }
             Command::Stop(name) => {
-                ask(&socket, &json!({"command": "stop", "data": {"vm_id": name}}))?;
+                own_socket::ask(state_dir, limits::VM_WAIT, |client| client.stop(&name))?;
                 Ok(writeln!(io::stdout(), "stopped {}", Escaped(&name))?)
             }
             Command::Console(id) => {
@@ -65,19 +66,6 @@ impl Command {
             }
             Command::Log(id) => print_log(id, &state_dir.join("vm-logs")),
         }
-    }
-}
-
-/// The data of the answer to `request`, or its message.
-fn ask(socket: &OwnSocket, request: &Value) -> Result<Value, ToolError> {
-    let line = socket.ask(format!("{request}\n").as_bytes(), limits::VM_WAIT)?;
-    let mut reply: Value = serde_json::from_str(&line)
-        .map_err(|error| socket.invalid(&format!("it is not a reply: {error}")))?;
-    let is_success = reply["success"] == true || reply["status"] == "success";
-    match (is_success, reply["message"].as_str()) {
-        (true, _) => Ok(reply["data"].take()),
-        (false, Some(message)) => Err(ToolError::new(1, Escaped(message).to_string())),
-        (false, None) => Err(socket.invalid("it has no message")),
     }
 }
 
@@ -165,6 +153,8 @@ Exit code 69: no daemon answers; 77: not permitted; 1: other failures.
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const ID: &str = "01234567-89ab-4cde-bfed-0123456789ab";
