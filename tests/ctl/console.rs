@@ -63,8 +63,13 @@ fn keys_edit_complete_recall_and_end() {
     terminal.wait_for_line("vmherd> ping");
     terminal.press("C-c");
     terminal.wait_for_line("vmherd>");
+    // A password that is not given leaves the terminal as it was.
     terminal.enter("authenticate web-1");
     terminal.wait_for("Password of web-1:");
+    terminal.press("C-c");
+    terminal.wait_for("vmherdctl: interrupted; nothing was changed");
+    terminal.enter("authenticate web-1");
+    terminal.wait_for_line("Password of web-1:");
     terminal.enter(PASSWORD);
     terminal.wait_for_line("web-1>");
     terminal.enter("vms");

@@ -9,6 +9,7 @@ use vmherd::{Escaped, Secret, wipe};
 use crate::failure::Failure;
 use crate::limits;
 use crate::settings::{Settings, variable};
+use crate::sys::without_interrupts;
 
 /// The password of the VM `vm_id`, to log in.
 pub fn read_password(settings: &Settings, vm_id: &str) -> Result<Secret, Failure> {
@@ -73,7 +74,9 @@ pub fn read_file(option: &str, path: &Path) -> Result<Secret, Failure> {
 }
 
 fn prompt(question: &str) -> Result<Secret, Failure> {
-    let typed = rpassword::prompt_password(question).map_err(|error| match error.kind() {
+    // The package interrupts the process for Ctrl-C before it turns the echo on again.
+    let typed = without_interrupts(|| rpassword::prompt_password(question));
+    let typed = typed.map_err(|error| match error.kind() {
         io::ErrorKind::Interrupted => Failure::failed("interrupted; nothing was changed"),
         _ => Failure::usage(format!("there is no terminal to ask for a password: {error}"))
             .or_hint("give it with --password-file FILE or VMHERD_PASSWORD"),

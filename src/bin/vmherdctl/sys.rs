@@ -27,3 +27,13 @@ pub fn terminal_columns(output: &impl AsFd) -> Option<usize> {
 fn check_result(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+/// Runs `run` while signals to interrupt are ignored.
+pub fn without_interrupts<T>(run: impl FnOnce() -> T) -> T {
+    // SAFETY: ignoring a signal runs no code of this process, and `before` is what the same call has returned.
+    let before = unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    let result = run();
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGINT, before) };
+    result
+}
