@@ -9,6 +9,8 @@ pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
 /// The time for CREATE, in which a VM boots, and for DESTROY, unless `--timeout` is given: what the server allows for
 /// it, and a little.
 pub const CONTAINER_TIMEOUT: Duration = Duration::from_secs(125);
+/// The time for each of many points: a server that synchronizes a disk for each request stores some 10 000 a second.
+pub const PUT_TIME_PER_POINT: Duration = Duration::from_micros(200);
 /// The time that `wait` and `create --wait` wait unless `--within` is given: a VM boots in a minute.
 pub const WAIT: Duration = Duration::from_secs(300);
 /// The pause between two looks of `wait`.

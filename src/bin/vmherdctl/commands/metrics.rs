@@ -1,5 +1,7 @@
 //! Metrics: `metrics put`, `metrics get`, `metrics plot`.
 
+use std::time::Duration;
+
 use clap::{Arg, ArgMatches};
 use serde_json::{Number, Value};
 use vmherd::client::{Point, PointsByKey};
@@ -7,6 +9,7 @@ use vmherd::client::{Point, PointsByKey};
 use crate::arguments::{option, positional, time};
 use crate::failure::{Class, Failure};
 use crate::input::read_input;
+use crate::limits;
 use crate::output::{Column, Kind, Output, Schema, Shape};
 use crate::plot;
 use crate::session::Session;
@@ -50,7 +53,7 @@ pub fn put(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failur
     };
     let count = points.len();
     // Each point may be answered for itself only; the errors of the library say which were stored.
-    let result = session.call(|client| Ok(client.put_many(&points)))?;
+    let result = session.call_within(put_timeout(count), |client| Ok(client.put_many(&points)))?;
     let stored = match &result {
         Ok(()) => count,
         Err(error) => error.stored.iter().map(ExactSizeIterator::len).sum(),
@@ -75,6 +78,11 @@ pub fn put(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failur
             Err(failure)
         }
     }
+}
+
+/// The time for so many points, which are sent as one call.
+fn put_timeout(count: usize) -> Duration {
+    limits::TIMEOUT + limits::PUT_TIME_PER_POINT * u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Points as lines `KEY VALUE [TIME]`; `put` before them is allowed, as in the text protocol.
