@@ -60,8 +60,8 @@ pub fn program() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Talks to a vmherd server. Without a command: a console.")
         .override_usage("vmherdctl [OPTIONS] [COMMAND]")
-        .help_template("{about}\n\n{usage-heading} {usage}\n{after-help}\nOptions:\n{options}\n")
-        .after_help(overview())
+        .help_template("{about}\n\n{usage-heading} {usage}{after-help}\nOptions:\n{options}\n")
+        .after_help(overview().trim_start().to_owned())
         .bin_name("vmherdctl")
         .disable_help_subcommand(true);
     program.args(
@@ -166,7 +166,7 @@ impl From<clap::Error> for NotParsed {
         use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
         let text = error.render().to_string();
         match error.kind() {
-            DisplayHelp | DisplayVersion => NotParsed::Text(text),
+            DisplayHelp | DisplayVersion => NotParsed::Text(format!("{}\n", text.trim_end())),
             DisplayHelpOnMissingArgumentOrSubcommand => {
                 NotParsed::Failure(Failure::usage("say which command").or_hint("vmherdctl --help lists them"))
             }

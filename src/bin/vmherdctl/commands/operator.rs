@@ -101,6 +101,7 @@ pub fn list_arguments() -> Vec<Arg> {
 
 pub fn list(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failure> {
     let entries = fetch(session, "all_vms").map_err(for_operator)?;
+    session.remember_names(entries.iter().filter_map(|entry| entry["vm_id"].as_str()));
     match matches.get_one::<Duration>("offline-for") {
         Some(time) => rows_offline_for(&entries, *time),
         None => Ok(Output::rows(&VMS, entries.iter().map(row).collect())),

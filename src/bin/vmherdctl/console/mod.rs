@@ -161,7 +161,11 @@ impl Console {
         run::check_columns(command, style)?;
         if command.destination == Destination::OwnSocket && !self.session.settings.has_server() {
             let mut session = Session::new(self.session.settings.clone(), command.destination)?;
-            return run::run(command, &mut session, matches, style);
+            let result = run::run(command, &mut session, matches, style);
+            if !session.names().is_empty() {
+                self.session.remember_names(session.names().iter().map(String::as_str));
+            }
+            return result;
         }
         self.session.revive();
         run::run(command, &mut self.session, matches, style)
