@@ -49,6 +49,8 @@ install: ## install both programs, the units and the settings (PREFIX=/usr/local
 	$(placed) systemd/vmherd.service > $(installed)/lib/systemd/system/vmherd.service
 	$(placed) systemd/vmherd.socket > $(installed)/lib/systemd/system/vmherd.socket
 	$(placed) systemd/store-credential.conf > $(installed)/share/doc/vmherd/store-credential.conf
+	$(if $(CTL),$(placed) systemd/vmherd-agent.service > $(installed)/lib/systemd/system/vmherd-agent.service)
+	$(if $(CTL),chmod 644 $(installed)/lib/systemd/system/vmherd-agent.service)
 	chmod 644 $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
 	chmod 644 $(installed)/share/doc/vmherd/store-credential.conf
 	install -m 644 systemd/vmherd.sysusers $(installed)/lib/sysusers.d/vmherd.conf
@@ -70,6 +72,7 @@ install: ## install both programs, the units and the settings (PREFIX=/usr/local
 uninstall: ## remove what make install installed; keep changed settings
 	rm -f $(installed)/bin/vmherd $(installed)/bin/vmherdctl $(installed)/lib/sysusers.d/vmherd.conf
 	rm -f $(installed)/lib/systemd/system/vmherd.service $(installed)/lib/systemd/system/vmherd.socket
+	rm -f $(installed)/lib/systemd/system/vmherd-agent.service
 	if cmp -s $(installed)/share/doc/vmherd/vmherd.conf $(settings); then rm -f $(settings); fi
 	rm -f $(installed)/share/man/man8/vmherd.8 $(bash)/vmherd $(zsh)/_vmherd $(fish)/vmherd.fish
 	rm -rf $(installed)/share/doc/vmherd

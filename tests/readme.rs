@@ -135,16 +135,7 @@ fn run_beside_daemon(path: &str, extra: &str) -> (String, String) {
 #[test]
 #[cfg(feature = "cli")]
 fn the_page_on_vmherdctl_runs() {
-    let script = format!(
-        "{}\
-         ln -s '{}' \"$folder/vmherdctl\"\n\
-         cd \"$folder\"\n\
-         {}",
-        daemon_on_empty_store("vmherd --conversion-delay 0"),
-        env!("CARGO_BIN_EXE_vmherdctl"),
-        shell_blocks("docs/vmherdctl.md").join("\n"),
-    );
-    let output = run_apart(&script);
+    let output = run_with_ctl("vmherd --conversion-delay 0", "docs/vmherdctl.md");
     let table = blocks("docs/vmherdctl.md", "text").remove(0);
     assert!(output.contains(&table), "the table is as shown: {output}");
     for shown in [
@@ -156,6 +147,22 @@ fn the_page_on_vmherdctl_runs() {
     ] {
         assert!(output.contains(shown), "{shown}: {output}");
     }
+}
+
+#[test]
+#[cfg(feature = "cli")]
+fn the_page_on_the_agent_runs() {
+    let output = run_with_ctl("vmherd", "docs/agent.md");
+    let points = output.lines().filter(|line| line.starts_with("web-1.load ")).count();
+    assert!((2..=5).contains(&points), "{output}");
+}
+
+/// Runs the shell blocks of a page on `vmherdctl` beside a daemon that `command` starts.
+#[cfg(feature = "cli")]
+fn run_with_ctl(command: &str, path: &str) -> String {
+    let (daemon, blocks) = (daemon_on_empty_store(command), shell_blocks(path).join("\n"));
+    let link = format!("ln -s '{}' \"$folder/vmherdctl\"", env!("CARGO_BIN_EXE_vmherdctl"));
+    run_apart(&format!("{daemon}{link}\ncp -r systemd \"$folder\"\ncd \"$folder\"\n{blocks}"))
 }
 
 /// Starts the daemon by `command`; the program is the one that the page has installed, or that of the tests.
@@ -370,6 +377,7 @@ fn anchor(heading: &str) -> String {
 }
 
 const PAGES: &[&str] = &[
+    "docs/agent.md",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

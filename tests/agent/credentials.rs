@@ -41,23 +41,42 @@ fn a_token_that_was_put_there_is_enough() {
 }
 
 #[test]
+fn the_enrollment_of_a_vm_that_the_server_runs_is_all_it_needs() {
+    let site = Site::new();
+    let daemon = site.daemon().start();
+    operator(&daemon);
+    let token = register(&site, PASSWORD).authenticate(NAME, PASSWORD).expect("its password");
+    let enrollment = site.path().join("enrollment.json");
+    let object = serde_json::json!({"address": site.server(), "vm_id": NAME, "token": token});
+    fs::write(&enrollment, format!("{object}\n")).expect("a new file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmherdctl"));
+    command.env_clear().args(["agent", "--interval", "1s", "--token-file"]).arg(&enrollment);
+    let mut agent = Agent::start({
+        command.arg("--state-dir").arg(site.state_dir());
+        command
+    });
+    wait_for_samples(&daemon, 1);
+    assert!(agent.stop().contains(" as web-1 by token;"));
+}
+
+#[test]
 fn a_refused_token_is_replaced_by_means_of_the_password() {
     let site = Site::new();
     let _daemon = site.daemon().start();
     fs::create_dir(site.state_dir()).expect("a new directory");
-    fs::write(site.token(), "0123456789abcdef").expect("a new file");
+    fs::write(site.token(), "0123456789abcdef\nweb-1\n").expect("a new file");
     let mut agent = Agent::start(site.registering_agent());
     agent.wait_for_log("by password");
     let log = agent.stop();
     assert!(log.contains("the server refuses the token") && !log.contains(PASSWORD), "{log}");
-    let token = fs::read_to_string(site.token()).expect("a token");
+    let token = site.kept_token();
     assert_ne!(token, "0123456789abcdef");
     let mode = fs::metadata(site.token()).expect("a token").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let files = fs::read_dir(site.state_dir()).expect("the state directory").count();
     assert_eq!(files, 2, "token and backlog");
     let mut client = Client::connect(site.server(), Some(DEADLINE)).expect("the daemon accepts");
-    client.set_token(Some(token.trim_end().to_owned()));
+    client.set_token(Some(token));
     client.logout().expect("the token is valid");
     let mut agent = Agent::start(site.registering_agent());
     agent.wait_for_log("by password");
@@ -179,11 +198,10 @@ fn an_old_token_is_replaced_while_it_is_valid() {
     let daemon = site.daemon().start();
     let mut agent = Agent::start(site.registering_agent());
     wait_for_samples(&daemon, 1);
-    let token = || fs::read_to_string(site.token()).expect("a token");
-    let first = token();
+    let first = site.kept_token();
     let half_a_day_ago = SystemTime::now() - Duration::from_secs(12 * 3600);
     File::open(site.token()).and_then(|file| file.set_modified(half_a_day_ago)).expect("its time");
-    wait_until("there is another token", DEADLINE, || token() != first);
+    wait_until("there is another token", DEADLINE, || site.kept_token() != first);
     let log = agent.stop();
     assert_eq!(log.matches("connected to").count(), 1, "on the same connection: {log}");
 }

@@ -23,6 +23,8 @@ fn a_server_that_is_killed_twice_has_every_sample_in_the_end() {
     }
     let count = timestamps(&daemon, "load").len();
     wait_for_samples(&daemon, count + 1);
+    let memory = agent.memory_kib();
+    assert!(memory <= 2048, "{memory} KiB");
     let log = agent.stop();
     assert!(log.contains("waiting samples: 0\n"), "all are sent:\n{log}");
     assert_eq!((log.matches("by password").count(), log.matches("by token").count()), (1, 2), "{log}");

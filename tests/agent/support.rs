@@ -43,6 +43,12 @@ impl Site {
         self.state_dir().join("token")
     }
 
+    /// The token in it.
+    pub fn kept_token(&self) -> String {
+        let text = fs::read_to_string(self.token()).expect("a token");
+        text.lines().next().expect("a line").to_owned()
+    }
+
     /// The bytes of the agent's backlog.
     pub fn backlog_bytes(&self) -> u64 {
         fs::metadata(self.state_dir().join("backlog")).map_or(0, |metadata| metadata.len())
@@ -98,6 +104,13 @@ impl Agent {
             assert!(!has_ended || log.contains(text), "it has ended:\n{log}");
             log.contains(text)
         });
+    }
+
+    /// Its own resident memory.
+    pub fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
     pub fn kill(mut self) {

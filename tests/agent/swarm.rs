@@ -37,7 +37,7 @@ impl Reporter {
         let uplink = Uplink::new(
             site.server().parse().expect("an address"),
             name.clone(),
-            Credentials::new(state_dir, None, Some(site.password())),
+            Credentials::new(state_dir, name.clone(), None, Some(site.password())),
             Some(registration),
             Arc::clone(&outbox),
             move || {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, value_parser};
 use vmherd::client::ServerAddress;
 
+use super::credentials::TokenFile;
 use super::{host, limits};
 use crate::arguments::{duration, flag, memory, option};
 use crate::failure::Failure;
@@ -48,11 +49,16 @@ impl Settings {
         if !limits::BACKLOG_BYTES_RANGE.contains(&backlog_bytes) {
             return Err(Failure::usage("--backlog is a size from 1M to 1G"));
         }
+        let token_file = path("token-file").or_else(|| credential("token"));
+        // An error of the file is for the login to report, which comes again and again.
+        let enrollment =
+            token_file.as_deref().and_then(|path| TokenFile::read(path).ok()).unwrap_or_default();
+        let address = enrollment.address.and_then(|address| address.parse().ok());
         Ok(Settings {
-            server: matches.get_one::<ServerAddress>("server").cloned().ok_or_else(no_server)?,
-            name: text("name").or_else(host::host_name).ok_or_else(no_name)?,
+            server: matches.get_one::<ServerAddress>("server").cloned().or(address).ok_or_else(no_server)?,
+            name: text("name").or(enrollment.vm_id).or_else(host::host_name).ok_or_else(no_name)?,
             password_file: path("password-file").or_else(|| credential("password")),
-            token_file: path("token-file").or_else(|| credential("token")),
+            token_file,
             register: matches.get_flag("register"),
             interval,
             backlog_bytes,
@@ -75,9 +81,8 @@ fn options() -> [Arg; 8] {
     [
         option("server", "ADDRESS", "tcp://HOST:PORT, HOST:PORT or unix:PATH").value_parser(server),
         option("name", "NAME", "The name of the VM [default: the host's name]"),
-        option("password-file", "FILE", "Its password [default: the credential password]")
-            .value_parser(path()),
-        option("token-file", "FILE", "A token of it [default: the credential token]").value_parser(path()),
+        option("password-file", "FILE", "Its password, the first line of FILE").value_parser(path()),
+        option("token-file", "FILE", "Its token, or /etc/vmherd/enrollment.json").value_parser(path()),
         flag("register", "Register the VM if the server does not know it"),
         option("interval", "TIME", "The time between two samples [default: 10s]").value_parser(duration()),
         option("backlog", "SIZE", "The size of the backlog [default: 16M]").value_parser(memory()),
@@ -127,6 +132,9 @@ const AFTER_HELP: &str = "\
 Each option is also a variable: VMHERD_AGENT_SERVER, VMHERD_AGENT_REGISTER=true.
 
 The agent keeps the token that it gets for the password, and logs in with it.
+The file /etc/vmherd/enrollment.json of a VM that the server runs also has the
+server and the name. --password-file and --token-file default to the
+credentials password and token of the service manager.
 Without a service manager the state directory is ~/.local/state/vmherd-agent.
 
 Exit codes: 0: ended by a signal; 1: the state directory can't be used, or

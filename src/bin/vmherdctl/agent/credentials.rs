@@ -6,30 +6,61 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::limits;
 
 /// Where the credentials are. Files are read when they are needed, so that a changed one counts at the next login.
 pub struct Credentials {
     state_dir: PathBuf,
+    /// The name of the VM.
+    name: String,
     token_file: Option<PathBuf>,
     password_file: Option<PathBuf>,
 }
 
+/// A file with a token: its first line is the token, or the JSON object that a server gives to a VM that it runs, in
+/// `/etc/vmherd/enrollment.json`.
+#[derive(Default)]
+pub struct TokenFile {
+    token: Option<String>,
+    /// The address of the server, and the name of the VM.
+    pub address: Option<String>,
+    pub vm_id: Option<String>,
+}
+
+impl TokenFile {
+    /// Reads the file; it may be missing or empty.
+    pub fn read(path: &Path) -> io::Result<TokenFile> {
+        let token = read_secret(path)?;
+        let Some(object) = token.as_deref().filter(|token| token.starts_with('{')) else {
+            return Ok(TokenFile { token, ..TokenFile::default() });
+        };
+        // The error names no part of the file.
+        let object: Value = serde_json::from_str(object).map_err(|_| {
+            io::Error::new(ErrorKind::InvalidData, format!("{}: this is no token", path.display()))
+        })?;
+        let text = |name: &str| object[name].as_str().map(str::to_owned);
+        Ok(TokenFile { token: text("token"), address: text("address"), vm_id: text("vm_id") })
+    }
+}
+
 impl Credentials {
-    /// Keeps the token in `state_dir`, which exists.
+    /// The credentials of the VM `name`; its token is kept in `state_dir`, which exists.
     pub fn new(
         state_dir: PathBuf,
+        name: String,
         token_file: Option<PathBuf>,
         password_file: Option<PathBuf>,
     ) -> Credentials {
-        Credentials { state_dir, token_file, password_file }
+        Credentials { state_dir, name, token_file, password_file }
     }
 
-    /// The tokens to try, in order: the kept one, then that of the token file.
+    /// The tokens to try, in order: the kept one, unless it is of another VM, then that of the token file.
     pub fn tokens(&self) -> io::Result<Vec<String>> {
-        let kept = read_secret(&self.kept())?;
-        let given = self.token_file.as_deref().map(read_secret).transpose()?.flatten();
-        let mut tokens: Vec<String> = kept.into_iter().chain(given).collect();
+        let kept = self.read_kept()?;
+        let given = self.token_file.as_deref().map(TokenFile::read).transpose()?.unwrap_or_default();
+        let mut tokens: Vec<String> = kept.into_iter().chain(given.token).collect();
         tokens.dedup();
         Ok(tokens)
     }
@@ -45,8 +76,7 @@ impl Credentials {
         // Left by a crash, and possibly with another mode.
         remove(&new)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(token.as_bytes())?;
-        file.write_all(b"\n")?;
+        write!(file, "{token}\n{}\n", self.name)?;
         file.sync_all()?;
         fs::rename(&new, self.kept())?;
         File::open(&self.state_dir)?.sync_all()
@@ -59,10 +89,18 @@ impl Credentials {
 
     /// Forgets `token`, which the server has refused, if it is the kept one.
     pub fn forget(&self, token: &str) -> io::Result<()> {
-        match read_secret(&self.kept())? {
+        match self.read_kept()? {
             Some(kept) if kept == token => remove(&self.kept()),
             _ => Ok(()),
         }
+    }
+
+    /// The kept token: the first line of its file, if the second one is the name of the VM.
+    fn read_kept(&self) -> io::Result<Option<String>> {
+        let text = read_text(&self.kept())?;
+        let mut lines = text.lines();
+        let token = lines.next().map(str::to_owned);
+        Ok(token.filter(|_| lines.next() == Some(&self.name)))
     }
 
     fn kept(&self) -> PathBuf {
@@ -79,9 +117,15 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// The secret in a file, its first line; `None` if the file is missing or the line is empty. An error names the file.
 fn read_secret(path: &Path) -> io::Result<Option<String>> {
+    let text = read_text(path)?;
+    Ok(text.lines().next().filter(|secret| !secret.is_empty()).map(str::to_owned))
+}
+
+/// The text of a small file; empty if it is missing.
+fn read_text(path: &Path) -> io::Result<String> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
         file => file.map_err(named)?,
     };
     let mut text = String::new();
@@ -89,7 +133,7 @@ fn read_secret(path: &Path) -> io::Result<Option<String>> {
     if length as u64 > limits::SECRET_FILE_BYTES_MAX {
         return Err(named(io::Error::other("it is too long for a secret")));
     }
-    Ok(text.lines().next().filter(|secret| !secret.is_empty()).map(str::to_owned))
+    Ok(text)
 }
 
 /// The name of the file with the kept token, and of the one that is to replace it.
@@ -106,12 +150,24 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("vmherd-credentials-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let (given, password) = (directory.join("given"), directory.join("password"));
-        let credentials = Credentials::new(directory.clone(), Some(given.clone()), Some(password.clone()));
+        let of = |name: &str| {
+            Credentials::new(directory.clone(), name.into(), Some(given.clone()), Some(password.clone()))
+        };
+        let credentials = of("web-1");
         assert_eq!((credentials.tokens().unwrap(), credentials.password().unwrap()), (vec![], None));
         fs::write(&given, "one\r\n").unwrap();
         fs::write(&password, " pass word \nmore\n").unwrap();
         assert_eq!(credentials.tokens().unwrap(), ["one"]);
         assert_eq!(credentials.password().unwrap().as_deref(), Some(" pass word "));
+
+        fs::write(&given, r#"{"address": "10.0.2.2:8888", "vm_id": "an id", "token": "one"}"#).unwrap();
+        assert_eq!(credentials.tokens().unwrap(), ["one"]);
+        let file = TokenFile::read(&given).unwrap();
+        assert_eq!((file.address.as_deref(), file.vm_id.as_deref()), (Some("10.0.2.2:8888"), Some("an id")));
+        fs::write(&given, r#"{"token": "one""#).unwrap();
+        let error = credentials.tokens().unwrap_err().to_string();
+        assert!(error.ends_with("/given: this is no token"), "{error}");
+        fs::write(&given, "one\n").unwrap();
 
         fs::write(directory.join(NEW_TOKEN), "left by a crash").unwrap();
         credentials.keep("two").unwrap();
@@ -121,6 +177,7 @@ mod tests {
         assert!(credentials.kept_age().is_some_and(|age| age < Duration::from_secs(60)));
         credentials.forget("one").unwrap();
         assert_eq!(credentials.tokens().unwrap(), ["two", "one"], "the file is not the agent's");
+        assert_eq!(of("web-2").tokens().unwrap(), ["one"], "a token of another VM");
         credentials.forget("two").unwrap();
         assert_eq!(credentials.tokens().unwrap(), ["one"]);
 

@@ -76,7 +76,12 @@ fn serve(settings: Settings) -> io::Result<()> {
     let mut host = Host::new(settings.name.clone());
     let schedule = Schedule::new(settings.interval, &settings.name);
     let registration = settings.register.then(|| host.registration());
-    let credentials = Credentials::new(state_dir.clone(), settings.token_file, settings.password_file);
+    let credentials = Credentials::new(
+        state_dir.clone(),
+        settings.name.clone(),
+        settings.token_file,
+        settings.password_file,
+    );
     let outbox = Arc::new(Outbox::new(backlog));
     let mut is_ready = false;
     let on_login = move || {
