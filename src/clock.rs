@@ -64,6 +64,12 @@ impl Instant {
     }
 }
 
+impl Default for Instant {
+    fn default() -> Instant {
+        Instant::ORIGIN
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Instant;
 

@@ -90,6 +90,7 @@
 //! | question | answer in |
 //! | --- | --- |
 //! | what an operator does with a VM | `src/app/commands/operator.rs`; the VM that a request names: `VmField` in `src/model/request.rs` |
+//! | when a VM was last seen | `src/app/last_seen.rs`; the writes: `src/dispatch/last_seen.rs` |
 //! | which connections a VM has | `src/app/presence.rs`, `src/app/vm_sessions.rs` |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | the access token that a verb may need | `src/app/commands/access_token.rs` |

@@ -75,7 +75,7 @@ fn the_page_on_protocols_runs() {
         "{\"status\":\"success\",\"message\":\"VM info updated successfully\",\"data\":{}}\n",
         "\"vm_info\":{\"vm_id\":\"web-1\",\"ram\":1024,\"cpu\":4,\"disks\":[{\"id\":1,\"vm_id\":\"web-1\",\"disk_size\":150}",
         "\"message\":\"unknown field \\\"memory\\\"; allowed: ram, cpu, disks, token\",\"data\":{}}\n",
-        "{\"all_vms\":[{\"id\":1,\"connected_since\":null,\"addrs\":[],\"vm_id\":\"web-1\",",
+        "{\"all_vms\":[{\"id\":1,\"connected_since\":null,\"last_seen\":",
         "{\"all_vms\":[{\"id\":1,\"ram\":1024,\"cpu\":4,\"disks\":[",
         "]},{\"id\":2,\"ram\":2048,\"cpu\":2,\"disks\":[{\"id\":3,\"size\":100},{\"id\":4,\"size\":200}]}]}\n",
         "{\"status\":\"connected and authenticated\"}\n{\"status\":\"vm updated\"}\n",

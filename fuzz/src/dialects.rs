@@ -143,6 +143,7 @@ fn entries(list: List, choice: u8) -> Items {
         shape: VmShape { ram_mib: 1, cpus: 1 },
         has_password: true,
         is_managed: false,
+        last_seen: None,
         disks: vec![Disk { id: DiskId(1), size_gib: 1 << 50 }; usize::from(choice % 5)],
     };
     let count = usize::from(choice % 7);

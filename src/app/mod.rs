@@ -10,6 +10,7 @@ mod container_entry;
 pub mod containers;
 mod errors;
 mod expiring;
+mod last_seen;
 pub mod login_limiter;
 pub mod membership;
 pub mod presence;
@@ -20,7 +21,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::UnixSeconds;
+use crate::clock::{Instant, UnixSeconds};
 use crate::embed::{Client, ClientKey, Embedding, EventQueue, GateCall, HandlerFailure, ProgramCounter};
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
@@ -106,8 +107,8 @@ impl App {
     }
 
     /// Begins a tick at `now`. Tokens expire by `now` minus `lead`.
-    pub fn begin_tick(&mut self, now: UnixSeconds, lead: Duration) {
-        self.presence.set_time(now);
+    pub fn begin_tick(&mut self, instant: Instant, now: UnixSeconds, lead: Duration) {
+        self.presence.set_time(instant, now);
         match (self.clock_lead.is_zero(), lead.is_zero()) {
             (true, false) => log::warn!(
                 "the clock is {} s ahead of the time elapsed since this server started or last ran: tokens and \

@@ -6,12 +6,15 @@
 //! index does not appear twice.
 
 use super::access::Rights;
+use super::last_seen::LastSeen;
 use super::membership::VmMembership;
 use super::vm_sessions::VmSessions;
-use crate::clock::UnixSeconds;
+use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, VmId};
 use crate::limits;
-use crate::model::{AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, TokenHash, VmPresence};
+use crate::model::{
+    AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, TokenHash, Vm, VmPresence,
+};
 use crate::work::pages::PeerIndex;
 
 /// All open connections.
@@ -23,7 +26,9 @@ pub struct Presence {
     sessions: VmSessions,
     /// The connections whose logins another client has ended in this step.
     ended: Vec<(ConnId, SessionEnd)>,
-    /// The time of this tick.
+    last_seen: LastSeen,
+    /// The time of this tick, on both clocks.
+    instant: Instant,
     now: UnixSeconds,
 }
 
@@ -68,6 +73,8 @@ struct History {
     login: Option<Login>,
     /// When the login began.
     since: UnixSeconds,
+    /// The time of its last request.
+    seen: UnixSeconds,
     /// Tokens issued on this connection or used to authenticate it, oldest first. They outlast the login: a failed
     /// login ends it, but a later logout must revoke them all.
     tokens: Vec<TokenHash>,
@@ -75,8 +82,13 @@ struct History {
 
 impl Presence {
     /// Sets the time at which connections and logins begin and end.
-    pub fn set_time(&mut self, now: UnixSeconds) {
-        self.now = now;
+    pub fn set_time(&mut self, instant: Instant, now: UnixSeconds) {
+        (self.instant, self.now) = (instant, now);
+    }
+
+    /// The time of this tick.
+    pub fn now(&self) -> UnixSeconds {
+        self.now
     }
 
     /// Adds a connection.
@@ -116,7 +128,7 @@ impl Presence {
         let vm = login.id;
         let history = entry.history.get_or_insert_default();
         let before = history.login.replace(login).map(|before| (before.id, history.since));
-        history.since = now;
+        (history.since, history.seen) = (now, now);
         token.into_iter().for_each(|token| history.remember(token));
         self.membership.log_in(vm);
         match before {
@@ -124,6 +136,7 @@ impl Presence {
             None => self.authenticated_count += 1,
         }
         self.sessions.begin(vm, now, conn);
+        self.note_seen(vm);
     }
 
     /// Makes the connection anonymous.
@@ -139,6 +152,38 @@ impl Presence {
     fn end_session(&mut self, vm: VmId, since: UnixSeconds, conn: ConnId) {
         self.membership.log_out(vm);
         self.sessions.end(vm, since, conn);
+        if self.sessions.oldest(vm).is_none() {
+            self.last_seen.note_end(vm, self.now, self.instant);
+        }
+    }
+
+    /// Notes a request of the connection that runs as `vm`.
+    pub fn note_request(&mut self, conn: ConnId, vm: VmId) {
+        let now = self.now;
+        let history = self.entry_mut(conn).and_then(|entry| entry.history.as_mut());
+        if let Some(history) =
+            history.filter(|history| history.login.as_ref().is_some_and(|login| login.id == vm))
+        {
+            // Most requests of a connection follow another in the same second.
+            if std::mem::replace(&mut history.seen, now) == now {
+                return;
+            }
+        }
+        self.note_seen(vm);
+    }
+
+    fn note_seen(&mut self, vm: VmId) {
+        self.last_seen.note(vm, self.now, self.instant + limits::SEEN_INTERVAL);
+    }
+
+    /// When VMs were last seen.
+    pub fn last_seen_mut(&mut self) -> &mut LastSeen {
+        &mut self.last_seen
+    }
+
+    /// When VMs were last seen.
+    pub fn last_seen(&self) -> &LastSeen {
+        &self.last_seen
     }
 
     /// Makes all connections of `vm` anonymous, and returns how many: the caller has changed the VM. Notes each for
@@ -174,10 +219,11 @@ impl Presence {
     }
 
     /// The connections of a VM, as an operator sees them.
-    pub fn of_vm(&self, vm: VmId) -> VmPresence {
-        let sessions = self.sessions.of(vm).take(limits::OBSERVED_ADDRESSES_MAX);
+    pub fn of_vm(&self, vm: &Vm) -> VmPresence {
+        let sessions = self.sessions.of(vm.id).take(limits::OBSERVED_ADDRESSES_MAX);
         let peers = sessions.filter_map(|conn| self.peer(conn)).collect();
-        VmPresence { connected_since: self.sessions.oldest(vm), peers }
+        let last_seen = vm.last_seen.max(self.last_seen.of(vm.id));
+        VmPresence { connected_since: self.sessions.oldest(vm.id), last_seen, peers }
     }
 
     /// The authorized and connected VMs.

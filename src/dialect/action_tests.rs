@@ -363,6 +363,7 @@ fn lists_are_written_with_numeric_vm_ids() {
         shape: VmShape { ram_mib: 512, cpus: 4 },
         has_password: true,
         is_managed: false,
+        last_seen: None,
         disks,
     };
     let one = r#"{"id":1,"ram":512,"cpu":4,"disks":[{"id":1,"size":100},{"id":2,"size":1125899906842624}]}"#;

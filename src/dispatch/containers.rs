@@ -134,6 +134,7 @@ impl<J: Jobs> Dispatcher<J> {
                 }
             }
             (Ok(_), Some(Owner::Internal(InternalJob::RemoveRows { is_all: false }))) => self.reconcile(now),
+            (Ok(_), Some(Owner::Internal(InternalJob::WriteSeen))) => self.seen_written(now),
             (Err(error), Some(Owner::Internal(job))) => self.internal_failed(job, &error, now.instant),
             (result, Some(Owner::Internal(InternalJob::Step(id, step)))) => {
                 self.settle_step(id, step, &result);
@@ -183,7 +184,7 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    fn submit_internal(&mut self, work: Work, job: InternalJob, now: Instant) {
+    pub(super) fn submit_internal(&mut self, work: Work, job: InternalJob, now: Instant) {
         let request_key = RequestKey { conn: ConnId::INTERNAL, seq: RequestSeq(self.next_job) };
         let origin = Origin { priority: Priority::Reserved, ..Origin::new(request_key) };
         if self.submit_job(origin, work, Owner::Internal(job), now).is_err() {
@@ -200,6 +201,7 @@ impl<J: Jobs> Dispatcher<J> {
                 }
                 self.app.containers_mut().settle(id, step, Outcome::of(error));
             }
+            InternalJob::WriteSeen => self.seen_failed(error, now),
             InternalJob::ReadRows(_) | InternalJob::RemoveRows { .. } => {
                 log::debug!("the containers are not compared with the registry yet: {error:?}");
                 self.timers.arm(now + limits::RECONCILE_PAUSE, Timer::Reconcile);

@@ -127,9 +127,11 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// Delays no more logins, and refuses the delayed ones.
-    pub(crate) fn begin_stop(&mut self) {
+    /// Delays no more logins, and refuses the delayed ones. What is known of VMs is written at once.
+    pub(crate) fn begin_stop(&mut self, now: Instant) {
         self.is_stopping = true;
+        self.app.presence_mut().last_seen_mut().begin_stop();
+        self.timers.arm(now, Timer::Seen);
         self.outbox.extend(self.delayed_logins.keys().map(|request_key| Effect::RefuseLogin(*request_key)));
     }
 

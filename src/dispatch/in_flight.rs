@@ -48,6 +48,8 @@ pub(crate) enum InternalJob {
     ReadRows(ServerId),
     /// Removes those without a container; some may be left unless `is_all`.
     RemoveRows { is_all: bool },
+    /// Writes when VMs were last seen.
+    WriteSeen,
 }
 
 /// A request that waits for a job.

@@ -28,7 +28,7 @@ impl<J: Jobs> Dispatcher<J> {
     /// Begins a tick of the loop. Tokens expire by `now` minus `clock_lead`.
     pub(crate) fn begin_tick(&mut self, now: Now, clock_lead: Duration) {
         self.date.update(now.unix);
-        self.app.begin_tick(now.unix, clock_lead);
+        self.app.begin_tick(now.instant, now.unix, clock_lead);
     }
 
     /// Notes a new connection.

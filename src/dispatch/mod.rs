@@ -10,6 +10,7 @@ mod delayed_logins;
 mod events;
 mod failed_jobs;
 mod in_flight;
+mod last_seen;
 mod lifecycle;
 mod password_checks;
 mod statistics;
@@ -77,6 +78,9 @@ pub(crate) struct Dispatcher<J> {
     watchdog: Option<Watchdog>,
     cut_log_limiter: LogRateLimiter,
     error_log_limiter: LogRateLimiter,
+    seen_log_limiter: LogRateLimiter,
+    /// The instant that [`Timer::Seen`] is armed for.
+    seen_armed: Option<Instant>,
     /// The cause of an internal error of the request that continues now.
     error_detail: Option<String>,
     /// Events since the trace was last taken; `None` unless tracing is on.
@@ -178,6 +182,8 @@ impl<J: Jobs> Dispatcher<J> {
             watchdog: None,
             cut_log_limiter: LogRateLimiter::default(),
             error_log_limiter: LogRateLimiter::default(),
+            seen_log_limiter: LogRateLimiter::default(),
+            seen_armed: None,
             error_detail: None,
             #[cfg(feature = "internals")]
             trace: None,

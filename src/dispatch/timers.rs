@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Delivery,
     /// A delayed login may be tried.
     Login(LoginRetry),
+    /// Write when VMs were last seen.
+    Seen,
     /// Log the failed logins.
     LoginReport,
     /// Accept connections again after a pause.

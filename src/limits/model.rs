@@ -45,3 +45,17 @@ pub const ACCESS_TOKEN_CHARS: usize = (ACCESS_TOKEN_BYTES * 4).div_ceil(3);
 /// Access tokens in a store. An operator hands out each of them, so more are a mistake of a script; each addition counts
 /// them, and a list of all fits into memory.
 pub const ACCESS_TOKENS_MAX: usize = 10_000;
+
+// ── When VMs were last seen ─────────────────────────────────────────────────────────────────────────
+
+/// How often the store learns when a VM was last seen, while it is: an operator looks for VMs that are silent for
+/// minutes.
+pub const SEEN_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause between two such writes that are not full: sessions that end by the hundred share a commit.
+pub const SEEN_PAUSE: Duration = Duration::from_secs(1);
+/// Pause after such a write has failed.
+pub const SEEN_RETRY: Duration = Duration::from_secs(10);
+/// VMs in such a write: some milliseconds of work.
+pub const SEEN_BATCH_MAX: usize = 1000;
+/// VMs that wait for such a write, or have had one in the last minute, 100 bytes each: as many as a store has by default. More are not recorded.
+pub const SEEN_VMS_MAX: usize = 1_000_000;

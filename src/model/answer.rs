@@ -102,6 +102,8 @@ pub enum Items {
 pub struct VmPresence {
     /// When the oldest of the connections that are authenticated as the VM was; `None` if there is none.
     pub connected_since: Option<UnixSeconds>,
+    /// When the VM last sent a request or ended its last connection; `None`: never.
+    pub last_seen: Option<UnixSeconds>,
     /// The clients of these connections, at most [`crate::limits::OBSERVED_ADDRESSES_MAX`].
     pub peers: Vec<Peer>,
 }

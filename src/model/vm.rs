@@ -2,6 +2,7 @@
 
 use super::name::VmName;
 use super::secret::TokenHash;
+use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
 
 /// A registered VM, as lists show it. Never holds a password or its hash.
@@ -17,6 +18,8 @@ pub struct Vm {
     pub has_password: bool,
     /// Whether a server runs it, from its creation to its end. Such a VM has no password.
     pub is_managed: bool,
+    /// When it last sent a request or ended its last connection, as far as the store knows; `None`: never.
+    pub last_seen: Option<UnixSeconds>,
     /// Its disks, in ascending order of id.
     pub disks: Vec<Disk>,
 }

@@ -20,7 +20,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.stopping = true;
         self.acceptor.close();
         self.dispatcher.timers_mut().arm(now + grace, Timer::Stop);
-        self.dispatcher.begin_stop();
+        self.dispatcher.begin_stop(now);
         let now = Now { instant: now, unix: self.clock.unix_now() };
         self.apply_effects(now);
         for id in self.connections.ids() {

@@ -179,6 +179,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.run_queue(now);
         self.expire(now);
         self.dispatcher.advance_containers(now);
+        self.dispatcher.write_seen(now);
         // Timers submit jobs, too.
         self.dispatcher.notify_workers();
         self.dispatcher.end_tick(now);
@@ -225,9 +226,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.dispatcher.statistics(now)
     }
 
-    /// Whether the loop was stopped and has no open connection.
+    /// Whether the loop was stopped, has no open connection, and the store knows when VMs were last seen.
     pub fn is_finished(&self) -> bool {
-        self.stopping && self.connections.len() == 0
+        self.stopping && self.connections.len() == 0 && self.dispatcher.has_written_seen()
     }
 
     /// The longest time that the next tick waits for events; `None`: until one comes.
@@ -358,6 +359,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Timer::LoginReport => self.dispatcher.report_logins(),
                 Timer::Accept => self.acceptor.retry(),
                 Timer::Audit => self.dispatcher.end_audit_minute(),
+                // The end of this tick writes.
+                Timer::Seen => {}
                 Timer::Scarcity => self.close_stalled(now),
                 Timer::Trim => self.trim(),
                 Timer::Watchdog => self.dispatcher.beat(now),
@@ -367,6 +370,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                         log::warn!("the grace period is over: closed {} connections", ids.len());
                     }
                     ids.into_iter().for_each(|id| self.close(id));
+                    self.dispatcher.give_up_seen();
                 }
             }
         }

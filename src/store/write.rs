@@ -80,6 +80,11 @@ pub enum Write {
         /// The VM: must be current.
         login: Login,
     },
+    /// Records when VMs were last seen, unless the store has a later time. Those that do not exist are ignored.
+    Seen {
+        /// The VMs, each once.
+        vms: Vec<(VmId, UnixSeconds)>,
+    },
     /// Stores points; each replaces the point of the same key and time. At most `keys_max` keys may exist.
     Put {
         /// The login of the request, which must be current; `None` if the request needs no login.
@@ -131,7 +136,7 @@ impl Write {
         matches!(self, Write::Put { .. })
     }
 
-    /// The number of points or disks that it writes, or of VMs that it removes together.
+    /// The number of points or disks that it writes, or of VMs that it changes together.
     pub fn rows(&self) -> usize {
         match self {
             Write::Register { vm, .. } => vm.disk_sizes_gib.len(),
@@ -139,6 +144,7 @@ impl Write {
             Write::Update { change, .. } => change.rows(),
             Write::Put { points, .. } => points.len(),
             Write::RemoveManaged { names, .. } => names.len(),
+            Write::Seen { vms } => vms.len(),
             _ => 0,
         }
     }

@@ -67,6 +67,38 @@ fn two_daemons_share_a_new_database() {
     assert_eq!(names, ["web", "db"]);
 }
 
+/// Each daemon knows its own connections, and the database when a VM was last seen by any of them.
+#[test]
+fn daemons_share_when_a_vm_was_last_seen() {
+    let database = Cluster::shared().database();
+    let (one, two) = (daemon_on(&database), daemon_on(&database));
+    let mut client = one.client();
+    client.register("web", &[]);
+    client.authenticate("web");
+    let mut watcher = two.operator();
+    let mut entry = || watcher.list("all_vms").swap_remove(0);
+    assert_eq!(entry()["connected_since"], json!(null));
+    let mut own = one.operator();
+    assert!(own.list("all_vms")[0]["connected_since"].is_i64());
+    client.succeed("logout", json!({}));
+    let seen = own.list("all_vms")[0]["last_seen"].clone();
+    wait_until("the other daemon knows it", DEADLINE, || entry()["last_seen"] == seen);
+    assert_eq!(entry()["offline_since"], seen);
+}
+
+/// A login that an operator has ended is stale for the other daemon, too.
+#[test]
+fn a_logout_by_the_operator_reaches_other_daemons() {
+    let database = Cluster::shared().database();
+    let (one, two) = (daemon_on(&database), daemon_on(&database));
+    let mut client = one.client();
+    client.register("web", &[]);
+    client.authenticate("web");
+    two.operator().succeed("logout", json!({"vm_id": "web"}));
+    let list = request("list", json!({"list_type": "all_vms"}));
+    assert_eq!(client.fail(list), "You have to authenticate to run this operation");
+}
+
 #[test]
 fn a_daemon_survives_a_database_restart() {
     let cluster = Cluster::start();

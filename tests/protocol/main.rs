@@ -10,6 +10,7 @@ mod disks;
 mod errors;
 mod framing;
 mod host;
+mod last_seen;
 mod lists;
 mod metrics;
 mod metrics_json;

@@ -33,7 +33,7 @@ fn assert_recent(time: &Value, since: i64) {
 /// An entry without what only the operator sees.
 fn without_times(mut vm: Value) -> Value {
     let entry = vm.as_object_mut().expect("an object");
-    for name in ["id", "connected_since", "addrs"] {
+    for name in ["id", "connected_since", "last_seen", "offline_since", "addrs"] {
         assert!(entry.remove(name).is_some(), "{name} is missing");
     }
     vm

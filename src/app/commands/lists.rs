@@ -93,7 +93,7 @@ impl App {
 
     /// Adds what an operator sees of each VM.
     fn observe(&self, items: Items) -> Items {
-        let of_vm = |vm: &Vm| self.presence.of_vm(vm.id);
+        let of_vm = |vm: &Vm| self.presence.of_vm(vm);
         match items {
             Items::Vms(vms) => Items::ObservedVms(
                 vms.into_iter().map(|vm| (of_vm(&vm), vm)).map(|(of, vm)| (vm, of)).collect(),

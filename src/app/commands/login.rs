@@ -198,8 +198,9 @@ impl Continue for Stage {
             }
             Stage::Store { login, scope, token, hash } => {
                 result.written()?;
-                if scope == Scope::Connection {
-                    app.presence.log_in(conn, login, Some(hash));
+                match scope {
+                    Scope::Connection => app.presence.log_in(conn, login, Some(hash)),
+                    Scope::Request => app.presence.note_request(conn, login.id),
                 }
                 Next::Answer(Answer::Authenticated(token))
             }

@@ -251,7 +251,7 @@ impl Continue for Stage {
                 match scope {
                     None => return Ok(app.add_member(login.id, membership)),
                     Some(Scope::Connection) => app.presence.log_in(conn, login, None),
-                    Some(Scope::Request) => {}
+                    Some(Scope::Request) => app.presence.note_request(conn, login.id),
                 }
                 joined(membership)
             }

@@ -216,6 +216,9 @@ impl App {
             Permission::RegistrationClosed => return Next::failed(Failure::RegistrationClosed),
             Permission::Unknown => return Next::failed(Failure::UnknownCommand),
         };
+        if let Principal::Vm(login) = &principal {
+            self.presence.note_request(conn, login.id);
+        }
         match (&request.vm_field, principal == Principal::Operator) {
             (Some(VmField::Given(bad)), false) | (Some(VmField::Missing(bad)), true) => {
                 return Next::failed(Failure::BadField(bad.clone()));

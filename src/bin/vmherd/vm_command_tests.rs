@@ -145,6 +145,7 @@ fn a_managed_vm_is_marked_in_a_list() {
         shape: VmShape { ram_mib: 128, cpus: 1 },
         has_password: false,
         is_managed,
+        last_seen: None,
         disks,
     };
     let disk = Disk { id: DiskId(1), size_gib: 8 };

@@ -99,7 +99,11 @@ fn write_observed_peer(entry: &PeerEntry, presence: &VmPresence, output: &mut Ve
 /// Writes a VM as an operator sees it: what follows `id` up to the next of these fields is what others see.
 fn write_observed_vm(vm: &Vm, presence: &VmPresence, with_addresses: bool, output: &mut Vec<u8>) {
     write_member(output, "{\"id\":", &vm.id.0);
-    write_member(output, ",\"connected_since\":", &presence.connected_since.map(|since| since.0));
+    let VmPresence { connected_since, last_seen, .. } = presence;
+    let offline_since = last_seen.filter(|_| connected_since.is_none());
+    write_member(output, ",\"connected_since\":", &connected_since.map(|since| since.0));
+    write_member(output, ",\"last_seen\":", &last_seen.map(|seen| seen.0));
+    write_member(output, ",\"offline_since\":", &offline_since.map(|since| since.0));
     if with_addresses {
         write_raw(output, ",\"addrs\":[");
         write_items(&presence.peers, &mut false, output, write_address);

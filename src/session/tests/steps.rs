@@ -258,7 +258,15 @@ fn vm() -> Vm {
     let disk = |id| Disk { id: DiskId(i64::MAX - id), size_gib: limits::DISK_GIB_MAX };
     let shape = VmShape { ram_mib: limits::RAM_MIB_MAX, cpus: limits::CPUS_MAX };
     let disks = (0..limits::DISKS_PER_VM_MAX as i64).map(disk).collect();
-    Vm { id: VmId(i64::MAX), name: name(), shape, has_password: true, is_managed: false, disks }
+    Vm {
+        id: VmId(i64::MAX),
+        name: name(),
+        shape,
+        has_password: true,
+        is_managed: false,
+        last_seen: None,
+        disks,
+    }
 }
 
 /// The longest pages: the request, the list, and its items.
@@ -277,6 +285,7 @@ fn longest_pages() -> Vec<(&'static str, CommandName, Query, Items)> {
     let small_vm = Vm { disks: Vec::new(), ..vm() };
     let observed = |addresses| VmPresence {
         connected_since: Some(UnixSeconds(i64::MIN)),
+        last_seen: Some(UnixSeconds(i64::MIN)),
         peers: vec![peer.peer; addresses],
     };
     let of_vm = PeerEntry { vm: Some(small_vm.clone()), ..peer.clone() };

@@ -1,13 +1,14 @@
 //! The contract of all stores: one suite of tests that runs on each store.
 //!
 //! [`registry`] tests VMs and disks, [`by_id`] VMs named by their ids, [`managed`] those that servers run, [`tokens`]
-//! tokens and logins, [`access_tokens`] access tokens, [`points`] points, [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
+//! tokens and logins, [`access_tokens`] access tokens, [`last_seen`] when VMs were last seen, [`points`] points, [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
 
 mod access_tokens;
 mod by_id;
 #[path = "../../../tests/common/postgres.rs"]
 pub(super) mod cluster;
 mod concurrency;
+mod last_seen;
 mod managed;
 mod point_concurrency;
 pub(super) mod points;

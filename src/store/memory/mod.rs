@@ -225,6 +225,13 @@ impl Tables {
                     tokens.iter().for_each(|token| self.revoke_token(token));
                 }
             }
+            Write::Seen { vms } => {
+                for (id, seen) in vms {
+                    if let Some(row) = self.vms.get_mut(id) {
+                        row.vm.last_seen = row.vm.last_seen.max(Some(*seen));
+                    }
+                }
+            }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login {
                     self.require_current(login)?;
@@ -286,7 +293,8 @@ impl Tables {
         let password_hash = new.password_hash.clone();
         let has_password = password_hash.is_some();
         let is_managed = server.is_some();
-        let vm = Vm { id, name: new.name.clone(), shape: new.shape, has_password, is_managed, disks };
+        let (name, shape, last_seen) = (new.name.clone(), new.shape, None);
+        let vm = Vm { id, name, shape, has_password, is_managed, last_seen, disks };
         let tokens = VecDeque::new();
         let row = VmRow { vm, password_hash, managed_by: server, epoch: 0, was_connected: false, tokens };
         self.vms.insert(id, row);

@@ -92,20 +92,20 @@ impl RegistryStore for PostgresStore {
         // Two index scans, each with its own limit, whatever the planner estimates: a join takes six times as
         // long.
         let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL,
-                        managed_by IS NOT NULL
+                        managed_by IS NOT NULL, last_seen
                 FROM vms WHERE id > $1 ORDER BY id LIMIT $2)
                UNION ALL
-               (SELECT vm, null, null, null, id, size_gib, null, null
+               (SELECT vm, null, null, null, id, size_gib, null, null, null
                 FROM disks WHERE vm > $1 ORDER BY vm, id LIMIT $2)";
         self.run(|session| page(session, sql, after, rows_max))
     }
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL,
-                        managed_by IS NOT NULL
+                        managed_by IS NOT NULL, last_seen
                 FROM vms WHERE id > $1 AND ever_connected ORDER BY id LIMIT $2)
                UNION ALL
-               (SELECT disks.vm, null, null, null, disks.id, disks.size_gib, null, null
+               (SELECT disks.vm, null, null, null, disks.id, disks.size_gib, null, null, null
                 FROM disks JOIN vms ON vms.id = disks.vm
                 WHERE disks.vm > $1 AND vms.ever_connected ORDER BY disks.vm, disks.id LIMIT $2)";
         self.run(|session| page(session, sql, after, rows_max))
@@ -113,7 +113,7 @@ impl RegistryStore for PostgresStore {
 
     fn vms(&mut self, ids: &[VmId]) -> StoreResult<Vec<Vm>> {
         let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL,
-                      v.managed_by IS NOT NULL
+                      v.managed_by IS NOT NULL, v.last_seen
                FROM vms v
                LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
                WHERE v.id = ANY ($1) ORDER BY v.id, d.id";
@@ -197,13 +197,14 @@ fn add_disks(vms: &mut [Vm], disks: Vec<OwnedDisk>) {
     }
 }
 
-/// The VM in the first four columns and the last two, without disks.
+/// The VM in the first four columns and the last three, without disks.
 fn vm(row: &Row) -> Result<Vm> {
     let shape =
         VmShape { ram_mib: small(row.try_get::<_, i64>(2)?)?, cpus: small(row.try_get::<_, i32>(3)?)? };
     let (has_password, is_managed) = (row.try_get(6)?, row.try_get(7)?);
-    let id = VmId(row.try_get(0)?);
-    Ok(Vm { id, name: name(row, 1)?, shape, has_password, is_managed, disks: Vec::new() })
+    let last_seen = row.try_get::<_, Option<i64>>(8)?.map(UnixSeconds);
+    let (id, name, disks) = (VmId(row.try_get(0)?), name(row, 1)?, Vec::new());
+    Ok(Vm { id, name, shape, has_password, is_managed, last_seen, disks })
 }
 
 /// The disk `id`, whose size is in the sixth column.

@@ -93,6 +93,7 @@ impl<'b> Transaction<'b> {
                 | Write::AddVm { .. }
                 | Write::Put { .. }
                 | Write::ChangeAccessTokens(_) => {}
+                Write::Seen { vms } => ids.extend(vms.iter().map(|(id, _)| id.0)),
                 Write::Update { login, .. } | Write::Connect { login, .. } | Write::EndLogins { login } => {
                     ids.push(login.id.0)
                 }
@@ -173,6 +174,7 @@ impl<'b> Transaction<'b> {
                 | Write::EndLogins { login }
                 | Write::IssueToken { login, .. }
                 | Write::RevokeTokens { login, .. } => self.locked_ids.contains(&login.id.0),
+                Write::Seen { vms } => vms.iter().any(|(id, _)| self.locked_ids.contains(&id.0)),
                 Write::Put { .. } => self.points.is_blocked(write),
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.locked_names.contains(name),
                 Write::RemoveManaged { names, .. } => {
@@ -234,6 +236,14 @@ impl<'b> Transaction<'b> {
                      ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm WHERE managed_by IS NULL))
                      SELECT FROM vm";
                 self.change(sql, &[&login.id.0, &login.epoch], StoreError::NotCurrent)
+            }
+            Write::Seen { vms } => {
+                let sql = "UPDATE vms SET last_seen = new.seen
+                           FROM unnest($1::bigint[], $2::bigint[]) AS new (id, seen)
+                           WHERE vms.id = new.id AND (last_seen IS NULL OR last_seen < new.seen)";
+                let (ids, seen): (Vec<i64>, Vec<i64>) = vms.iter().map(|(id, seen)| (id.0, seen.0)).unzip();
+                self.session.query(sql, &[&ids, &seen])?;
+                Ok(Ok(Written::Done))
             }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login

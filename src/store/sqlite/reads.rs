@@ -81,7 +81,9 @@ impl RegistryStore for SqliteStore {
     }
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
-        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL FROM vms
+        let vms =
+            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen
+         FROM vms
          WHERE id > ?1 ORDER BY id";
         let disks = "SELECT vm, id, size_gib FROM disks WHERE vm > ?1 ORDER BY vm, id";
         self.read(|connection| page(connection, vms, disks, after.0, rows_max))
@@ -89,7 +91,9 @@ impl RegistryStore for SqliteStore {
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         // CROSS JOIN: SQLite scans the VMs and looks up only their disks.
-        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL FROM vms
+        let vms =
+            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen
+         FROM vms
          WHERE id > ?1 AND ever_connected = 1 ORDER BY id";
         let disks = "SELECT disks.vm, disks.id, disks.size_gib FROM vms CROSS JOIN disks ON disks.vm = vms.id
          WHERE vms.id > ?1 AND vms.ever_connected = 1 ORDER BY vms.id, disks.id";
@@ -99,7 +103,9 @@ impl RegistryStore for SqliteStore {
     fn vms(&mut self, ids: &[VmId]) -> StoreResult<Vec<Vm>> {
         let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
         // One parameter for any number of ids keeps the statement the same.
-        let vms = "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL FROM vms
+        let vms =
+            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen
+         FROM vms
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
         let disks = "SELECT vm, id, size_gib FROM disks
          WHERE vm IN (SELECT value FROM json_each(?1)) ORDER BY vm, id";
@@ -182,6 +188,7 @@ fn vm(row: &Row<'_>) -> Result<Vm> {
         shape: VmShape { ram_mib: row.get(2)?, cpus: row.get(3)? },
         has_password: row.get(4)?,
         is_managed: row.get(5)?,
+        last_seen: row.get::<_, Option<i64>>(6)?.map(UnixSeconds),
         disks: Vec::new(),
     })
 }

@@ -191,6 +191,13 @@ impl Writer<'_> {
                 let sql = "DELETE FROM tokens WHERE vm IN (SELECT id FROM vms WHERE id = ?1 AND managed_by IS NULL)";
                 self.execute(sql, [login.id.0])?;
             }
+            Write::Seen { vms } => {
+                let sql =
+                    "UPDATE vms SET last_seen = ?2 WHERE id = ?1 AND (last_seen IS NULL OR last_seen < ?2)";
+                for (id, seen) in vms {
+                    self.execute(sql, [id.0, seen.0])?;
+                }
+            }
             Write::Put { login, points, keys_max, is_atomic } => {
                 if let Some(login) = login {
                     self.require_current(login)?;

@@ -27,6 +27,7 @@ fn vm_of_two_disks() -> Vm {
         shape: VmShape { ram_mib: 512, cpus: 4 },
         has_password: true,
         is_managed: false,
+        last_seen: None,
         disks: vec![disk(1, 100), disk(2, 1 << 50)],
     }
 }
@@ -201,22 +202,27 @@ fn disks_and_connections_are_written_byte_for_byte() {
 fn operators_see_more() {
     let [since, opened] = [UnixSeconds(1_700_000_000), UnixSeconds(1_600_000_000)];
     let peers = vec![peer_at("10.1.2.3:4"), Peer::Unix { uid: Some(0) }];
-    let online = VmPresence { connected_since: Some(since), peers };
+    let online = VmPresence { connected_since: Some(since), last_seen: Some(since), peers };
+    let offline = VmPresence { last_seen: Some(opened), ..VmPresence::default() };
     let vm = VM_OF_TWO_DISKS.strip_prefix('{').expect("an object");
-    let vms = vec![(vm_of_two_disks(), online.clone()), (vm_of_two_disks(), VmPresence::default())];
+    let vms = [online.clone(), offline, VmPresence::default()].map(|presence| (vm_of_two_disks(), presence));
+    let vms = vms.to_vec();
     let listed = |list: &str, items: &str| {
         format!(r#"{{"status":"success","message":null,"data":{{"{list}":[{items}]}}}}"#)
     };
-    let wanted = format!(
-        r#"{{"id":7,"connected_since":1700000000,"addrs":[["10.1.2.3",4],["unix",0]],{vm},{{"id":7,"connected_since":null,"addrs":[],{vm}"#
-    );
+    let entries = [
+        r#""connected_since":1700000000,"last_seen":1700000000,"offline_since":null,"addrs":[["10.1.2.3",4],["unix",0]]"#,
+        r#""connected_since":null,"last_seen":1600000000,"offline_since":1600000000,"addrs":[]"#,
+        r#""connected_since":null,"last_seen":null,"offline_since":null,"addrs":[]"#,
+    ];
+    let wanted = entries.map(|entry| format!(r#"{{"id":7,{entry},{vm}"#)).join(",");
     assert_eq!(pages(None, List::AllVms, vec![Items::ObservedVms(vms)]), listed("all_vms", &wanted));
     let peer = peer_at("10.1.2.3:4");
     let of_vm = PeerEntry { peer, connected_since: opened, vm: Some(vm_of_two_disks()) };
     let of_nobody = PeerEntry { peer, connected_since: opened, vm: None };
     let peers = vec![(of_vm, online), (of_nobody, VmPresence::default())];
     let wanted = format!(
-        r#"{{"addr":["10.1.2.3",4],"connected_since":1600000000,"vm_info":{{"id":7,"connected_since":1700000000,{vm}}},{{"addr":["10.1.2.3",4],"connected_since":1600000000}}"#
+        r#"{{"addr":["10.1.2.3",4],"connected_since":1600000000,"vm_info":{{"id":7,"connected_since":1700000000,"last_seen":1700000000,"offline_since":null,{vm}}},{{"addr":["10.1.2.3",4],"connected_since":1600000000}}"#
     );
     assert_eq!(
         pages(None, List::ActiveVms, vec![Items::ObservedPeers(peers)]),
