@@ -36,7 +36,7 @@ fn each_kind_of_client_has_its_own_rights() {
     daemon.client().register("a", &[]);
     let anonymous = ["yes", "yes", "no", "no", "no", "no", "no", "unknown", "no"];
     let vm = ["yes", "yes", "yes", "yes", "yes", "yes", "yes", "unknown", "yes"];
-    let operator = ["yes", "yes", "no", "no", "no", "no", "no", "yes", "no"];
+    let operator = ["yes"; 9];
     for &address in daemon.addresses() {
         let mut client = Client::connect(address);
         assert_eq!(verdicts(&mut client), anonymous);
