@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use crate::common::{Daemon, PASSWORD, TempDir};
+use crate::formats::{OPERATOR_SCHEMAS, SCHEMAS};
 use crate::support::{User, names};
 
 /// Fails with this exit code in both forms. The text for people, and the document.
@@ -131,4 +132,55 @@ fn names_with_control_characters_are_shown_escaped() {
     let (_, text) = user.failure(&["\u{1b}[31m"]);
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert!(!text.contains(PASSWORD));
+}
+
+/// The arguments of every command, without a login.
+fn every_command() -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = SCHEMAS.iter().chain(OPERATOR_SCHEMAS);
+    rows.map(|(arguments, ..)| {
+        let login = arguments.iter().position(|argument| *argument == "--vm").unwrap_or(arguments.len());
+        arguments[..login].to_vec()
+    })
+}
+
+#[test]
+fn every_command_says_that_no_server_is_there() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let user = User::at(&free.to_string()).with_password();
+    for arguments in every_command() {
+        fails(&user, &arguments, 5, "no_connection");
+    }
+    fails(&user, &["create"], 5, "no_connection");
+}
+
+#[test]
+fn every_command_says_that_the_server_does_not_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let user = User::at(&silent.local_addr().expect("an address").to_string()).with_password();
+    for mut arguments in every_command() {
+        arguments.extend(["--timeout", "0.05s"]);
+        fails(&user, &arguments, 6, "timeout");
+    }
+    fails(&user, &["create", "--timeout", "0.05s"], 6, "timeout");
+}
+
+#[test]
+fn every_command_says_that_it_needs_a_login() {
+    let daemon = Daemon::builder().only_on("tcp://127.0.0.1:0?open=none").start();
+    let user = User::of(&daemon).with_password();
+    let is_open = |command: &str| ["ping", "register", "authenticate", "raw"].contains(&command);
+    for arguments in every_command().filter(|arguments| !is_open(arguments[0])) {
+        let (_, document) = fails(&user, &arguments, 4, "denied");
+        assert!(document["hint"].is_string(), "{document}");
+    }
+    fails(&user, &["create"], 4, "denied");
+}
+
+#[test]
+fn every_command_says_what_is_wrong_with_its_arguments() {
+    let user = User::at("127.0.0.1:1").with_password();
+    for mut arguments in every_command() {
+        arguments.push("--nonsense");
+        fails(&user, &arguments, 2, "usage");
+    }
 }

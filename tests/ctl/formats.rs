@@ -24,9 +24,9 @@ const DISK: &[&str] = &["disk_size", "id", "vm_id"];
 const CHANGE: &[&str] = &["cpu", "disks", "ram"];
 
 /// Each command with the key of its document and the names below it. Programs depend on them.
-type Schemas = &'static [(&'static [&'static str], &'static str, &'static [&'static str])];
+pub type Schemas = &'static [(&'static [&'static str], &'static str, &'static [&'static str])];
 
-const SCHEMAS: Schemas = &[
+pub const SCHEMAS: Schemas = &[
     (&["ping"], "ping", &["address", "milliseconds", "server"]),
     (&["register", "{new}", "--ram", "1G", "--cpu", "1", "--disk", "1G"], "registered", &["vm_id"]),
     (&["authenticate", "web-1"], "login", &["token", "vm_id"]),
@@ -51,7 +51,7 @@ const SCHEMAS: Schemas = &[
 ];
 
 /// The same on the daemon's own socket.
-const OPERATOR_SCHEMAS: Schemas = &[
+pub const OPERATOR_SCHEMAS: Schemas = &[
     (&["vm", "list"], "vms", VM),
     (&["vm", "show", "web-1"], "vm", VM),
     (&["vm", "add", "{new}", "--ram", "1G", "--cpu", "1"], "added", &["id", "vm_id"]),

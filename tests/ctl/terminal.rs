@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::{DEADLINE, Daemon, require, run, wait_until};
 use crate::support::User;
@@ -33,7 +34,10 @@ impl Terminal {
 "
         };
         let settings = user.file("tmux.conf", settings);
-        let terminal = Terminal { socket: user.path("tmux"), settings };
+        // A server that is ending would still have the socket of an earlier terminal.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let socket = user.path(&format!("tmux-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let terminal = Terminal { socket, settings };
         let program = user.command(arguments);
         let columns = columns.to_string();
         let mut tmux =

@@ -42,6 +42,7 @@ pub fn raw(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failur
     let output = Output::rows(&REPLIES, replies.into_iter().map(|reply| vec![reply]).collect()).lines(lines);
     match failures.into_iter().next() {
         None => Ok(output),
+        Some(failure) if count == 0 => Err(failure),
         Some(failure) if failed >= count => Err(failure.with_output(output)),
         Some(failure) => {
             let class = if failure.class == Class::NoConnection { failure.class } else { Class::Partial };
