@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use vmherd::client::{Client, NewVm};
 
-use crate::common::{DEADLINE, PASSWORD, run, wait_until};
+use crate::common::{DEADLINE, Daemon, PASSWORD, run, wait_until};
 use crate::support::{Agent, NAME, Site, operator, wait_for_samples};
 
 /// Registers the agent's VM, and returns a client that has a connection of its own.
@@ -125,6 +125,30 @@ fn a_wrong_password_is_tried_again_until_it_is_right() {
         let log = agent.stop();
         assert!(log.matches("trying again").count() == 1 && !log.contains(PASSWORD), "{log}");
     }
+}
+
+#[test]
+fn listeners_that_open_nothing_and_register_no_vm_are_enough() {
+    let site = Site::new();
+    let daemon =
+        Daemon::builder().only_on("tcp://127.0.0.1:0?open=none").args(["--registration", "closed"]).start();
+    let agent = || {
+        let mut command = site.registering_agent();
+        command.arg("--server").arg(format!("tcp://{}", daemon.address()));
+        Agent::start(command)
+    };
+    let mut unknown = agent();
+    unknown.wait_for_log("Invalid credentials, and registration is closed; trying again");
+    unknown.stop();
+    let password = Some(PASSWORD.to_owned());
+    let vm = NewVm { vm_id: NAME.into(), ram: 512, cpu: 1, password, disks: Vec::new() };
+    operator(&daemon).add(&vm).expect("a new VM");
+    let mut known = agent();
+    wait_for_samples(&daemon, 3);
+    let connected = operator(&daemon).authenticated_vms().expect("a list");
+    assert_eq!(connected.len(), 1, "{connected:?}");
+    let log = known.stop();
+    assert_eq!(log.matches("by password").count(), 1, "{log}");
 }
 
 #[test]

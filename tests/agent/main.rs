@@ -11,3 +11,5 @@ mod refusals;
 mod restarts;
 mod support;
 mod swarm;
+#[path = "../common/sync_fault.rs"]
+mod sync_fault;

@@ -7,6 +7,7 @@ use crate::agent::backlog::Backlog;
 use crate::agent::sample::Sample;
 use crate::common::{DEADLINE, run, wait_until};
 use crate::support::{Agent, NAME, Site, assert_no_gap, operator, timestamps, wait_for_samples};
+use crate::sync_fault::Fault;
 
 #[test]
 fn a_server_that_is_killed_twice_has_every_sample_in_the_end() {
@@ -92,6 +93,24 @@ fn a_full_backlog_loses_its_oldest_samples_and_no_others() {
     let expected = first + dropped..first + count as i64;
     assert_eq!(old.first().map(|(timestamp, _)| *timestamp), Some(expected.start));
     assert!(old == expected.map(|timestamp| (timestamp, timestamp as f64)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_disk_that_fails_costs_no_sample_while_the_server_is_there() {
+    let (site, fault) = (Site::new(), Fault::new());
+    let daemon = site.daemon().start();
+    let mut command = site.registering_agent();
+    command.envs(fault.environment());
+    let mut agent = Agent::start(command);
+    wait_for_samples(&daemon, 1);
+    fault.begin("/state/backlog");
+    agent.wait_for_log("can't be written: Input/output error (os error 5); samples are in memory only");
+    let count = timestamps(&daemon, "load").len();
+    wait_for_samples(&daemon, count + 2);
+    assert!(fault.end() >= 2, "each sample is synced");
+    agent.wait_for_log("the backlog can be written again; 0 samples were dropped meanwhile");
+    agent.stop();
+    assert_no_gap(&timestamps(&daemon, "load"));
 }
 
 #[test]

@@ -27,3 +27,5 @@ mod removed;
 #[cfg(feature = "sqlite")]
 mod stop;
 mod sync_error;
+#[path = "../common/sync_fault.rs"]
+mod sync_fault;

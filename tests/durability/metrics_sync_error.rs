@@ -3,7 +3,7 @@
 
 use crate::common::DaemonFate;
 use crate::points::{Counts, Order, Point, PointHistory, PointWriters, get, put, put_all, try_get};
-use crate::sync_error::Fault;
+use crate::sync_fault::Fault;
 
 /// The errors for points that were not synced.
 const ERRORS: [&str; 2] = ["outcome unknown", "store unavailable"];

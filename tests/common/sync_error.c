@@ -1,4 +1,4 @@
-/* Loaded into the daemon before libc: makes syncing to the disk fail while there is a file FAULT_TRIGGER
+/* Loaded into a program before libc: makes syncing to the disk fail while there is a file FAULT_TRIGGER
    and the path of what is synced ends with the first line in it. A number in a second line lets only that one
    of those syncs fail, counted from 1 in this process. Each fault is noted in FAULT_TRIGGER.hits. */
 #define _GNU_SOURCE
