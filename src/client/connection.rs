@@ -63,8 +63,8 @@ impl Connection {
         (self.stream, self.input) = (None, Input::default());
     }
 
-    /// Sends a request. If the server has closed meanwhile, that is for [`Connection::receive`] to report: the server may
-    /// have sent why.
+    /// Sends a request. If the server has closed meanwhile, that is for [`Connection::receive`] to report: the server
+    /// may have sent why.
     pub(super) fn send(&mut self, request: &[u8], deadline: Deadline) -> Result<(), ClientError> {
         let stream = self.stream.as_mut().ok_or(ClientError::Closed)?;
         match stream.send(request, deadline) {
@@ -93,10 +93,10 @@ impl Connection {
         }
     }
 
-    /// Fails if the server has sent more than the replies to all requests.
-    pub(super) fn check_answered(&mut self) -> Result<(), ClientError> {
+    /// Fails if the connection is closed, or the server has sent more than the replies to all requests.
+    pub(super) fn check_ready(&mut self) -> Result<(), ClientError> {
         if self.input.rest().is_empty() {
-            return Ok(());
+            return self.stream.as_ref().map(|_| ()).ok_or(ClientError::Closed);
         }
         self.close();
         Err(ClientError::bad_reply("it follows the reply to the last request"))

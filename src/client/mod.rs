@@ -1,4 +1,5 @@
-//! A client of a server: VMs, metrics, conversions, containers, and the operator's commands. [`Client`] has its methods.
+//! A client of a server: VMs, metrics, conversions, containers, and the operator's commands. [`Client`] has its
+//! methods.
 //!
 #![doc = include_str!("../../docs/clients.md")]
 
@@ -32,8 +33,8 @@ use reply::RawReply;
 
 /// A connection to a server.
 ///
-/// Requests are answered in order, one at a time. Dropping the client closes the connection. See [`ClientError`] for what
-/// an error means for the connection.
+/// Requests are answered in order, one at a time. Dropping the client closes the connection. See [`ClientError`] for
+/// what an error means for the connection.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -65,8 +66,8 @@ pub struct Client {
 impl Client {
     /// Connects to the server at `address`: `HOST:PORT`, `tcp://HOST:PORT` or `unix:PATH`.
     ///
-    /// `timeout` is for connecting and for each call as a whole, however slowly its reply arrives; `None`: no timeout. The
-    /// resolution of a host's name has the system's own.
+    /// `timeout` is for connecting and for each call as a whole, however slowly its reply arrives; `None`: no
+    /// timeout. The resolution of a host's name has the system's own.
     pub fn connect(address: impl AsRef<str>, timeout: Option<Duration>) -> Result<Client, ClientError> {
         Client::connect_to(&address.as_ref().parse()?, timeout)
     }
@@ -95,14 +96,15 @@ impl Client {
         self.timeout = timeout;
     }
 
-    /// Looks whether the connection is still open, without a request and without waiting. A server that has closed it, or
-    /// sent what no request asked for, is [`ClientError::Closed`].
+    /// Looks whether the connection is still open, without a request and without waiting. A server that has closed
+    /// it, or sent what no request asked for, is [`ClientError::Closed`].
     pub fn check_open(&mut self) -> Result<(), ClientError> {
         self.connection.check_open()
     }
 
-    /// Sets the token that is sent with each command from now on, as [`Client::authenticate`] returns it or a file holds
-    /// it. The connection then acts as the token's VM. Not needed on a connection that has authenticated by password.
+    /// Sets the token that is sent with each command from now on, as [`Client::authenticate`] returns it or a file
+    /// holds it. The connection then acts as the token's VM. Not needed on a connection that has authenticated by
+    /// password.
     pub fn set_token(&mut self, token: Option<String>) {
         self.token = token;
     }
@@ -112,8 +114,8 @@ impl Client {
         self.access_token = access_token;
     }
 
-    /// Sends `request`, a JSON object in any dialect, and returns the reply, whatever it says; no token is added. Numbers
-    /// with a fraction may differ from the reply's in the last digit; [`Client::get`] is exact.
+    /// Sends `request`, a JSON object in any dialect, and returns the reply, whatever it says; no token is added.
+    /// Numbers with a fraction may differ from the reply's in the last digit; [`Client::get`] is exact.
     pub fn request(&mut self, request: &Value) -> Result<Value, ClientError> {
         if !request.is_object() {
             return Err(ClientError::InvalidArgument("a request is a JSON object".into()));
@@ -139,16 +141,16 @@ impl Client {
         self.call(&request, |reply| reply.expect_success("success", "true")?.data()?.value())
     }
 
-    /// Runs an action such as `list_all_vms`; `fields` is an object with the other members of the request, or null for none.
-    /// Returns the whole reply.
+    /// Runs an action such as `list_all_vms`; `fields` is an object with the other members of the request, or null
+    /// for none. Returns the whole reply.
     pub fn action(&mut self, action: &str, fields: Value) -> Result<Value, ClientError> {
         let mut request = object("fields", fields)?;
         request.insert("action".into(), Value::from(action));
         self.call(&Value::Object(request), |reply| reply.check()?.whole())
     }
 
-    /// Converts `text` from the format of the legacy agents and returns the result, an object of entities. The server answers
-    /// after a delay of some seconds, unless it is configured otherwise.
+    /// Converts `text` from the format of the legacy agents and returns the result, an object of entities. The server
+    /// answers after a delay of some seconds, unless it is configured otherwise.
     pub fn convert(&mut self, request_id: &str, text: &str) -> Result<Value, ClientError> {
         let request = json!({"request_id": request_id, "data": text});
         self.call(&request, |reply| reply.check()?.of_request(request_id)?.data()?.value())
@@ -185,7 +187,7 @@ impl Client {
         read: impl FnOnce(&RawReply<'_>) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
         let deadline = Deadline::after(self.timeout);
-        self.connection.check_answered()?;
+        self.connection.check_ready()?;
         self.send(request, deadline)?;
         self.receive(deadline, read)
     }

@@ -1,5 +1,5 @@
-//! What only an operator may do: root and the server's own user, on the socket in its state directory. For other clients
-//! these commands are unknown.
+//! What only an operator may do: root and the server's own user, on the socket in its state directory. For other
+//! clients these commands are unknown.
 
 use std::fmt;
 

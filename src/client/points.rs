@@ -37,8 +37,8 @@ struct Progress {
 }
 
 impl Client {
-    /// Stores a value under `key`, at `timestamp` in seconds since 1970; `None`: now, by the clock of this host. A value of
-    /// the same key and second is replaced.
+    /// Stores a value under `key`, at `timestamp` in seconds since 1970; `None`: now, by the clock of this host. A
+    /// value of the same key and second is replaced.
     pub fn put(&mut self, key: &str, value: f64, timestamp: Option<i64>) -> Result<(), ClientError> {
         let timestamp = timestamp.unwrap_or_else(now);
         check_point(key, value, timestamp).map_err(ClientError::InvalidArgument)?;
@@ -46,9 +46,9 @@ impl Client {
         self.call_command("put", data, |_| Ok(()))
     }
 
-    /// Stores many points, in several requests of which some are in flight at a time. The points of a request are stored
-    /// together or not at all. Stops at the first error, which says which points are stored. The timeout is for the call as a
-    /// whole.
+    /// Stores many points, in several requests of which some are in flight at a time. The points of a request are
+    /// stored together or not at all. Stops at the first error, which says which points are stored. The timeout is
+    /// for the call as a whole.
     pub fn put_many(&mut self, points: &[Point]) -> Result<(), PutManyError> {
         let (deadline, now) = (Deadline::after(self.timeout), now());
         for (index, point) in points.iter().enumerate() {
@@ -58,6 +58,8 @@ impl Client {
                 Progress::default().end(index..index + 1, ClientError::InvalidArgument(why))
             })?;
         }
+        let ready = self.connection.check_ready();
+        ready.map_err(|error| Progress::default().end(0..points.len(), error))?;
         let (mut progress, mut in_flight, mut next) = (Progress::default(), VecDeque::new(), 0);
         loop {
             while progress.failed.is_none()

@@ -84,8 +84,8 @@ impl Client {
         self.call_command("update", Value::Object(change.data()), |_| Ok(()))
     }
 
-    /// Ends the authentication of this connection, and every token that came with it or authenticated it. The client's own
-    /// token is forgotten.
+    /// Ends the authentication of this connection, and every token that came with it or authenticated it. The
+    /// client's own token is forgotten.
     pub fn logout(&mut self) -> Result<(), ClientError> {
         self.call_command("logout", Value::Null, |_| Ok(()))?;
         self.set_token(None);

@@ -79,7 +79,7 @@ fn expect_closed(client: &mut Client) {
         assert!(matches!(result, Err(ClientError::Closed)), "{result:?}");
     }
     let error = client.put_many(&[point(0)]).unwrap_err();
-    assert!(matches!(error.error, ClientError::Closed), "{error:?}");
+    assert!(matches!(error.error, ClientError::Closed) && error.unknown.is_empty(), "{error:?}");
 }
 
 fn point(index: usize) -> Point {
