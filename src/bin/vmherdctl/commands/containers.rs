@@ -58,15 +58,19 @@ pub fn create_arguments() -> Vec<Arg> {
 
 pub fn create(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failure> {
     let server = session.server().to_string();
-    // Found out before there is a VM whose credentials have no place.
-    let mut credentials = if matches.get_flag("no-store") { None } else { Some(Credentials::open()?) };
+    let is_stored = !matches.get_flag("no-store");
+    if is_stored {
+        // Found out before there is a VM whose credentials have no place.
+        drop(Credentials::open()?);
+    }
     let data = session.call_within(limits::CONTAINER_TIMEOUT, |client| client.verb("CREATE", json!({})))?;
     let output = record(&CREATED, &data);
     let name = data["container_uuid"].as_str().unwrap_or_default();
-    let stored =
-        credentials.as_mut().map_or(Ok(()), |credentials| credentials.add(&server, name, data.clone()));
-    // Others may create while this waits.
-    drop(credentials);
+    let stored = match is_stored {
+        true => Credentials::open().and_then(|mut kept| kept.add(&server, name, data.clone())),
+        false => Ok(()),
+    };
+    let stored = stored.map_err(|failure| failure.or_hint("keep what was printed: destroy needs the token"));
     let waited = stored.and_then(|()| match matches.get_flag("wait") {
         true => wait_for_ssh(&Target::of_container(session.server(), &data)?, matches).map(drop),
         false => Ok(()),
