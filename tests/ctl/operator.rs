@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, run};
+use crate::common::{Daemon, PASSWORD, run};
 use crate::support::User;
 
 #[test]
@@ -90,4 +90,26 @@ fn the_socket_of_a_state_directory_is_used_without_a_server() {
     let mut command = operator.command(&["stats"]);
     command.env_remove("VMHERD_SERVER").env("VMHERD_STATE_DIR", operator.path("nothing"));
     assert_eq!(run(&mut command).code(), Some(5));
+}
+
+#[test]
+fn vms_are_listed_by_the_time_they_are_offline() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon).with_password();
+    user.register("here", &[]);
+    user.register("gone", &[]);
+    let mut here = daemon.client();
+    here.authenticate("here");
+    user.output(&["vms", "--vm", "gone"]);
+    let operator = User::operator(&daemon);
+    for command in [&["vms"][..], &["vm", "list"]] {
+        let names = |time| {
+            let options = ["--offline-for", time, "-c", "vm_id", "--format", "compact"];
+            operator.output(&[command, &options].concat())
+        };
+        assert_eq!((&*names("0s"), &*names("1h")), ("gone\n", ""), "{command:?}");
+    }
+    let (code, text) = user.failure(&["vms", "--offline-for", "1h", "--vm", "gone"]);
+    assert_eq!(code, 4, "{text}");
+    assert!(!text.contains(PASSWORD));
 }
