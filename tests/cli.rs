@@ -148,7 +148,7 @@ fn each_kind_of_mistake_has_an_exit_code() {
     for filter in ["vmherd=loud", "notice", "vmhred=debug", "vmherd::adit=off", ""] {
         dir.run(&["--log", filter, "--check-config"]).fails(78, "--log: ");
     }
-    dir.run(&["vm"]).fails(2, "add, list, remove or passwd");
+    dir.run(&["vm"]).fails(2, "add, list, show, set, remove or passwd");
     dir.run(&["token"]).fails(2, "add, list, enable, disable or remove");
     dir.run(&["token", "list", "--store", "memory:"]).fails(78, "inside the daemon's process");
     dir.run(&["vm", "list", "--store", "memory:"]).fails(78, "inside the daemon's process");
@@ -254,17 +254,30 @@ fn vms_are_added_listed_given_passwords_and_removed() {
     dir.vm(&["add", "web-1", "--ram=2048", "--cpu=2", "--disk=20", "--disk=100"], "correct horse\n")
         .succeeds("added web-1\n");
     dir.vm(&["add", "b", "--ram=1", "--cpu=1"], "correct horse").succeeds("added b\n");
-    let head = "NAME   RAM MiB  CPUS  MANAGED  DISKS GiB\n";
-    let (web, b) = ("web-1     2048     2  no       20,100\n", "b            1     1  no       -\n");
+    let head = "NAME   ID  STATE  LAST SEEN  RAM  CPU  DISKS\n";
+    let (web, b) =
+        ("web-1   1  -      -           2G    2  20G,100G\n", "b       2  -      -           1M    1  -\n");
     dir.vm(&["list"], "").succeeds(&[head, web, b].concat());
     dir.vm(&["add", "web-1", "--ram=1", "--cpu=1"], "correct horse\n").fails(1, "already registered");
     dir.vm(&["add", "c", "--ram=1", "--cpu=1", "--vms-max=2"], "correct horse\n").fails(1, "--vms-max");
     dir.vm(&["passwd", "b"], "battery staple\n")
         .succeeds("changed the password of b; its tokens are no longer valid\n");
     dir.vm(&["remove", "b"], "").succeeds("removed b\n");
-    dir.vm(&["remove", "b"], "").fails(1, "no VM of that name");
-    dir.vm(&["passwd", "b"], "battery staple\n").fails(1, "no VM of that name");
+    dir.vm(&["remove", "b"], "").fails(3, "there is no VM b");
+    dir.vm(&["passwd", "b"], "battery staple\n").fails(3, "there is no VM b");
     dir.vm(&["list"], "").succeeds(&[head, web].concat());
+    dir.vm(&["set", "web-1", "--ram=4G", "--disk=2=1T"], "").succeeds("changed web-1\n");
+    dir.vm(&["set", "web-1", "--disk=3=1T"], "")
+        .fails(3, "web-1 has no disk 3; its disks: vmherd vm show web-1");
+    dir.vm(&["set", "b", "--cpu=3"], "").fails(3, "there is no VM b");
+    let shown = dir.vm(&["show", "web-1"], "");
+    assert!(
+        shown.output.ends_with(
+            "\nRAM              4G\nCPUs             2\ndisk 1           20G\ndisk 2           1T\n"
+        ),
+        "{shown:?}"
+    );
+    dir.vm(&["show", "b"], "").fails(3, "there is no VM b");
 }
 
 #[cfg(feature = "sqlite")]
@@ -325,7 +338,7 @@ fn an_old_name_is_printed_escaped_and_matched_verbatim() {
     let shown = "web\\u200b\\u202e\\U000e0041";
     let ran = dir.vm(&["list"], "");
     assert!(ran.output.lines().any(|line| line.starts_with(&format!("{shown} "))), "{ran:?}");
-    dir.vm(&["passwd", "web"], "battery staple\n").fails(1, "no VM of that name");
+    dir.vm(&["passwd", "web"], "battery staple\n").fails(3, "there is no VM web");
     dir.vm(&["passwd", new], "battery staple\n")
         .succeeds(&format!("changed the password of {shown}; its tokens are no longer valid\n"));
     dir.vm(&["remove", new], "").succeeds(&format!("removed {shown}\n"));

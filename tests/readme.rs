@@ -213,7 +213,7 @@ fn the_page_on_postgresql_runs() {
     let script = beside_cluster(&cluster, &shell_blocks("sql/README.md"));
     let output = run(&mut Command::new("bash"), &script);
     assert!(output.contains("the configuration is valid"), "{output}");
-    assert!(output.contains("RAM MiB") && output.contains("(0 rows)"), "tables, and empty ones: {output}");
+    assert!(output.contains("LAST SEEN") && output.contains("(0 rows)"), "tables, and empty ones: {output}");
 }
 
 /// The page copies all data from SQLite to PostgreSQL, to the last bit.

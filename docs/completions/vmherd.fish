@@ -102,8 +102,8 @@ complete -c vmherd -n "__fish_vmherd_using_subcommand vm" -l argon2-lanes -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand vm" -l ram -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand vm" -l cpu -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand vm" -l disk -r
-complete -c vmherd -n "__fish_vmherd_using_subcommand vm" -l help
 complete -c vmherd -n "__fish_vmherd_using_subcommand vm" -l json
+complete -c vmherd -n "__fish_vmherd_using_subcommand vm" -l help
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l config -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l store -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l store-file -r

@@ -21,6 +21,8 @@ pub struct ListedVm {
     pub cpu: u64,
     /// Its disks, in ascending order of id.
     pub disks: Vec<ListedDisk>,
+    /// Whether the server runs it, as a container, until it ends.
+    pub managed: bool,
     /// Its number, by which the dialect `action` knows it. Operators only.
     pub id: Option<u64>,
     /// Since when a connection has been authenticated as it. Operators only; `None` if there is none.
@@ -90,6 +92,7 @@ impl ReadEntry for ListedVm {
             ram: value.get("ram")?.as_u64()?,
             cpu: value.get("cpu")?.as_u64()?,
             disks: value.get("disks")?.as_array()?.iter().map(ListedDisk::read).collect::<Option<_>>()?,
+            managed: optional(value, "managed", Value::as_bool)?.unwrap_or(false),
             id: optional(value, "id", Value::as_u64)?,
             connected_since: optional(value, "connected_since", Value::as_i64)?,
             last_seen: optional(value, "last_seen", Value::as_i64)?,
@@ -150,12 +153,13 @@ mod tests {
         let vm = vms(bare).unwrap().remove(0);
         assert_eq!((vm.ram, vm.cpu, vm.disks[0].id, vm.id, vm.addrs), (1, 2, 3, None, None));
         let full = r#"[{"vm_id":"a","ram":1,"cpu":2,"disks":[],"id":9,"connected_since":5,"last_seen":6,
-            "offline_since":null,"addrs":[["127.0.0.1",80]],"more":1}]"#;
+            "offline_since":null,"managed":true,"addrs":[["127.0.0.1",80]],"more":1}]"#;
         let vm = vms(full).unwrap().remove(0);
         assert_eq!(
             (vm.id, vm.connected_since, vm.last_seen, vm.offline_since),
             (Some(9), Some(5), Some(6), None)
         );
+        assert!(vm.managed);
         assert_eq!(vm.addrs, Some(vec![("127.0.0.1".to_owned(), 80)]));
     }
 

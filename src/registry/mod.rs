@@ -15,7 +15,7 @@ use crate::clock::unix_now;
 use crate::config::Config;
 use crate::ids::{AccessTokenId, VmId};
 use crate::limits;
-use crate::model::{AccessToken, AccessTokenChange, NewVm, Secret, Vm, VmName, VmShape};
+use crate::model::{AccessToken, AccessTokenChange, NewVm, Secret, Vm, VmChange, VmName, VmShape};
 use crate::store::{self, Store, StoreError, Write, Written, write_one};
 use crate::work::password::Hasher;
 use host_audit::log_change;
@@ -67,6 +67,15 @@ impl Registry {
         })
     }
 
+    /// The VM `name`; `None` if there is no such VM.
+    pub fn find(&mut self, name: &VmName) -> Result<Option<Vm>, RegistryError> {
+        let registry = self.store.registry();
+        match registry.credentials(name)? {
+            Some(credentials) => Ok(registry.vms(&[credentials.login.id])?.pop()),
+            None => Ok(None),
+        }
+    }
+
     /// Adds a VM.
     pub fn add(
         &mut self,
@@ -79,6 +88,15 @@ impl Registry {
         let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash, management: None };
         self.write(Write::Register { vm, vms_max: self.vms_max, now: unix_now() })?;
         log_change("register", "add", &Subject::Name(name));
+        Ok(())
+    }
+
+    /// Changes the memory, the processors or the disks of a VM. A VM that a server runs is not changed:
+    /// [`StoreError::Managed`]. A disk that the VM does not have: [`StoreError::UnknownDisk`].
+    pub fn update(&mut self, name: &VmName, change: VmChange) -> Result<(), RegistryError> {
+        let credentials = self.store.registry().credentials(name)?.ok_or(StoreError::UnknownVm)?;
+        self.write(Write::Update { login: credentials.login, change })?;
+        log_change("change", "update", &Subject::Name(name.clone()));
         Ok(())
     }
 

@@ -223,8 +223,8 @@ fn the_operator_removes_vms() {
     let (mut client, mut same, mut other, token) = logged_in(&daemon);
     let mut operator = daemon.operator();
     assert_eq!(done(&mut operator, "remove", of_vm("a")), "VM (a) removed successfully");
-    client.expect_closed();
-    same.expect_closed();
+    assert_eq!(client.fail(request("update", json!({"ram": 7}))), NOT_FOR_ANONYMOUS);
+    assert_eq!(same.fail(request("update", json!({"ram": 7}))), NOT_FOR_ANONYMOUS);
     assert_eq!(names(&mut other), ["b"]);
     assert_eq!((other.list("all_disks"), other.list("authenticated_vms").len()), (vec![], 1));
     let list = request("list", json!({"list_type": "all_vms", "token": token}));

@@ -49,7 +49,8 @@ fn the_operator_starts_and_ends_vms() {
     assert_eq!((&all[0]["ram"], &all[0]["cpu"]), (&json!(512), &json!(1)));
     let listed = succeed(&daemon, &["list"], "");
     let row: Vec<&str> = listed.lines().nth(1).expect("a VM").split_whitespace().collect();
-    assert_eq!(row, [id.as_str(), "512", "1", "yes", "1"], "{listed}");
+    assert_eq!(row, [id.as_str(), "1", "offline", "-", "512M", "1", "1G"], "{listed}");
+    assert!(succeed(&daemon, &["show", &id], "").contains("managed          yes"));
     assert!(succeed(&daemon, &["log", &id], "").starts_with("fake guest"));
     let refused = fail(&daemon, &["remove", &id]);
     assert!(refused.contains(&format!("vmherd vm stop {id}")), "{refused}");

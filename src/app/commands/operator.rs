@@ -69,7 +69,7 @@ impl App {
                 Answer::PasswordChanged(name)
             }
             Change::Removed => {
-                self.end_logins(id, SessionEnd::Closed);
+                self.end_logins(id, SessionEnd::Anonymous);
                 Answer::Removed(name)
             }
         }

@@ -20,6 +20,8 @@ pub const SETTINGS_FILE_BYTES_MAX: u64 = 1 << 20;
 pub const NOTIFY_WAIT: Duration = Duration::from_secs(1);
 /// How long `vmherd stats` waits until the daemon accepts it, and for the answer.
 pub const STATS_WAIT: Duration = Duration::from_secs(5);
+/// How long `vmherd vm` waits for each answer of the daemon: the list of a million VMs takes some seconds.
+pub const OPERATOR_WAIT: Duration = Duration::from_secs(60);
 /// How long `vmherd vm create` and `vmherd vm stop` wait for the daemon: a VM may wait for a place to boot, and then for its
 /// guest, each as long as the setting allows at most.
 #[cfg(feature = "qemu")]

@@ -4,6 +4,7 @@ mod activation;
 mod backup_command;
 #[cfg(feature = "qemu")]
 mod console;
+mod date;
 mod diagnostic;
 #[cfg(feature = "sealed")]
 mod keys_command;
@@ -22,12 +23,16 @@ mod service;
 mod settings;
 mod settings_file;
 mod signal_loop;
+#[path = "../common/size.rs"]
+mod size;
 mod stats_command;
 #[allow(unsafe_code)]
 mod sys;
 mod token_command;
 mod tool;
 mod vm_command;
+mod vm_registry;
+mod vm_table;
 #[cfg(all(test, feature = "sqlite", feature = "http", feature = "qemu", feature = "sealed"))]
 #[path = "../common/written_file.rs"]
 mod written_file;

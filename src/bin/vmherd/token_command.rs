@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use vmherd::redact;
 use vmherd::{AccessToken, AccessTokenId};
 
+use crate::date::rfc3339;
 use crate::open_registry::open_registry;
 use crate::settings::{self, Arguments, Flag, Takes, ToolSettings};
-use crate::sys::process::utc;
 use crate::tool::{Tool, ToolError};
 
 /// Runs `vmherd token`; `args` are the arguments after those two words.
@@ -81,9 +81,9 @@ impl TokenCommand {
 /// A line for each token, after the heading.
 fn table(tokens: &[AccessToken]) -> String {
     let heading = ["ID", "CREATED", "STATE"].map(String::from);
-    let rows = tokens
-        .iter()
-        .map(|token| [token.id.0.to_string(), date(token.created_at.0), state(token.is_enabled).to_owned()]);
+    let rows = tokens.iter().map(|token| {
+        [token.id.0.to_string(), rfc3339(token.created_at.0), state(token.is_enabled).to_owned()]
+    });
     let rows: Vec<[String; 3]> = [heading].into_iter().chain(rows).collect();
     let width = rows.iter().map(|[id, ..]| id.len()).max().unwrap_or_default();
     rows.iter().map(|[id, created, state]| format!("{id:>width$}  {created:20}  {state}\n")).collect()
@@ -91,12 +91,6 @@ fn table(tokens: &[AccessToken]) -> String {
 
 fn state(is_enabled: bool) -> &'static str {
     if is_enabled { "enabled" } else { "disabled" }
-}
-
-/// A time in seconds since 1970 as UTC, in RFC 3339 format.
-fn date(seconds: i64) -> String {
-    let [year, month, day, hour, minute, second] = utc(u64::try_from(seconds).unwrap_or(0));
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn parse_id(text: &str) -> Result<AccessTokenId, ToolError> {

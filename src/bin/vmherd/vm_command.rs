@@ -1,21 +1,22 @@
-//! `vmherd vm …`: manages VMs directly in the store, even while a daemon uses it. These operations are not
-//! available over the network.
+//! `vmherd vm …`: manages the VMs of the registry. These operations are not available over the network.
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
-use vmherd::redact;
-use vmherd::{Escaped, NameError, Registry, RegistryError, StoreError, Vm, VmName, VmShape};
+use vmherd::client::{DiskUpdate, VmUpdate};
+use vmherd::{Escaped, NameError, RegistryError, StoreError, VmName, VmShape, redact};
 
 use crate::limits;
-use crate::open_registry::open_registry;
 use crate::password_prompt::read_new_password;
 #[cfg(feature = "qemu")]
 use crate::running_vm_command;
 use crate::settings::{self, Arguments, Flag, Takes, ToolSettings};
+use crate::size::Unit;
 use crate::tool::{Tool, ToolError};
+use crate::vm_registry::{VmRegistry, unknown_vm};
+use crate::vm_table;
 
 /// Runs `vmherd vm`; `args` are the arguments after those two words.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -31,11 +32,16 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     TOOL.run(args, VmCommand::parse, VmCommand::execute)
 }
 
+/// Parses a command from the name after its word and the flags.
+type Parse = fn(&str, &Arguments) -> Result<VmCommand, ToolError>;
+
 /// A command of `vmherd vm`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum VmCommand {
     Add { name: VmName, shape: VmShape, disk_sizes_gib: Vec<u64> },
-    List,
+    List { as_json: bool },
+    Show { name: VmName, as_json: bool },
+    Set { name: VmName, change: VmUpdate },
     Remove(VmName),
     ChangePassword(VmName),
 }
@@ -43,74 +49,68 @@ enum VmCommand {
 impl VmCommand {
     fn parse(arguments: &Arguments) -> Result<VmCommand, ToolError> {
         let words: Vec<&str> = arguments.positionals.iter().map(String::as_str).collect();
-        let command = match words[..] {
-            ["add", name] => VmCommand::parse_add(name, arguments)?,
-            ["list"] => VmCommand::List,
-            ["remove", name] => VmCommand::Remove(parse_existing_name(name)?),
-            ["passwd", name] => VmCommand::ChangePassword(parse_existing_name(name)?),
-            [] => return Err(TOOL.usage_error("say what to do: add, list, remove or passwd")),
-            ["add" | "remove" | "passwd"] => {
-                return Err(TOOL.usage_error("say which VM: its name is missing"));
-            }
-            ["list", extra, ..] | ["add" | "remove" | "passwd", _, extra, ..] => {
-                return Err(TOOL.unexpected(extra));
-            }
-            [other, ..] => {
-                return Err(TOOL.usage_error(&format!("there is no command {:?}", redact(other))));
-            }
+        let (word, name) = match words[..] {
+            [] => return Err(TOOL.usage_error("say what to do: add, list, show, set, remove or passwd")),
+            [word] => (word, None),
+            ["list", extra, ..] | [_, _, extra, ..] => return Err(TOOL.unexpected(extra)),
+            [word, name] => (word, Some(name)),
         };
-        match TOOL.flags.iter().find(|flag| arguments.has(flag.name)) {
-            Some(flag) if !matches!(command, VmCommand::Add { .. }) => {
-                Err(TOOL.usage_error(&format!("--{} is for add only", flag.name)))
-            }
-            _ => Ok(command),
-        }
-    }
-
-    fn parse_add(name: &str, arguments: &Arguments) -> Result<VmCommand, ToolError> {
-        let name = VmName::parse_new(name).map_err(|error| invalid_name(name, error))?;
-        let one = |flag, range| match arguments.values(flag).next() {
-            Some(text) => parse_number(flag, text, range),
-            None => Err(TOOL.usage_error(&format!("--{flag} is missing"))),
+        let (usable, parse): (&[&str], Parse) = match word {
+            "add" => (&["ram", "cpu", "disk"], parse_add),
+            "list" => (&["json"], |_, arguments| Ok(VmCommand::List { as_json: arguments.has("json") })),
+            "show" => (&["json"], |name, arguments| {
+                Ok(VmCommand::Show { name: parse_existing_name(name)?, as_json: arguments.has("json") })
+            }),
+            "set" => (&["ram", "cpu", "disk"], parse_set),
+            "remove" => (&[], |name, _| Ok(VmCommand::Remove(parse_existing_name(name)?))),
+            "passwd" => (&[], |name, _| Ok(VmCommand::ChangePassword(parse_existing_name(name)?))),
+            other => return Err(TOOL.usage_error(&format!("there is no command {:?}", redact(other)))),
         };
-        let ram_mib = one("ram", 1..=u64::from(limits::RAM_MIB_MAX))?;
-        let cpus = one("cpu", 1..=u64::from(limits::CPUS_MAX))?;
-        let disks = arguments.values("disk").map(|text| parse_number("disk", text, 1..=limits::DISK_GIB_MAX));
-        let disk_sizes_gib = disks.collect::<Result<Vec<u64>, ToolError>>()?;
-        if disk_sizes_gib.len() > limits::DISKS_PER_VM_MAX {
-            return Err(TOOL.usage_error(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
+        if let Some(flag) =
+            TOOL.flags.iter().find(|flag| arguments.has(flag.name) && !usable.contains(&flag.name))
+        {
+            return Err(TOOL.usage_error(&format!("--{} is not for {word}", flag.name)));
         }
-        // The limits of both fit into their types.
-        Ok(VmCommand::Add {
-            name,
-            shape: VmShape { ram_mib: ram_mib as u32, cpus: cpus as u16 },
-            disk_sizes_gib,
-        })
+        match name {
+            None if word != "list" => Err(TOOL.usage_error("say which VM: its name is missing")),
+            name => parse(name.unwrap_or_default(), arguments),
+        }
     }
 
     fn execute(self, settings: ToolSettings) -> Result<(), ToolError> {
-        let mut registry = open_registry(&TOOL, &settings, matches!(self, VmCommand::Add { .. }))?;
+        let is_new_allowed = matches!(self, VmCommand::Add { .. });
+        let mut vms = VmRegistry::open(&TOOL, &settings, is_new_allowed)?;
         let mut output = BufWriter::new(io::stdout().lock());
         match self {
-            VmCommand::List => list(&mut registry, &mut output)?,
+            VmCommand::List { as_json: true } => vm_table::write_list_as_json(&mut vms, &mut output)?,
+            VmCommand::List { as_json: false } => vm_table::write_list(&mut vms, &mut output)?,
+            VmCommand::Show { name, as_json } => {
+                let vm = vms.find(&name)?.ok_or_else(|| unknown_vm(Escaped(&name)))?;
+                vm_table::write_vm(&vm, as_json, &mut output)?;
+            }
             VmCommand::Add { name, shape, disk_sizes_gib } => {
-                // Fail before the password is typed; the store still decides below.
-                if registry.contains(&name)? {
+                // Fail before the password is typed; the registry still decides below.
+                if vms.contains(&name)? {
                     return Err(RegistryError::from(StoreError::AlreadyRegistered).into());
                 }
-                registry.add(name.clone(), shape, disk_sizes_gib, &read_new_password(&name)?)?;
+                let password = read_new_password(&name)?;
+                vms.add(&name, shape, disk_sizes_gib, &password).map_err(|error| error.of_vm(&name))?;
                 writeln!(output, "added {}", Escaped(&name))?;
             }
+            VmCommand::Set { name, change } => {
+                vms.set(&name, &change).map_err(|error| error.of_vm(&name))?;
+                writeln!(output, "changed {}", Escaped(&name))?;
+            }
             VmCommand::Remove(name) => {
-                registry.remove(&name).map_err(|error| of_vm(&name, error))?;
+                vms.remove(&name).map_err(|error| error.of_vm(&name))?;
                 writeln!(output, "removed {}", Escaped(&name))?;
             }
             VmCommand::ChangePassword(name) => {
-                if !registry.contains(&name)? {
-                    return Err(RegistryError::from(StoreError::UnknownVm).into());
+                if !vms.contains(&name)? {
+                    return Err(unknown_vm(Escaped(&name)));
                 }
                 let password = read_new_password(&name)?;
-                registry.change_password(&name, &password).map_err(|error| of_vm(&name, error))?;
+                vms.change_password(&name, &password).map_err(|error| error.of_vm(&name))?;
                 let name = Escaped(&name);
                 writeln!(output, "changed the password of {name}; its tokens are no longer valid")?;
             }
@@ -119,44 +119,38 @@ impl VmCommand {
     }
 }
 
-/// Prints every VM, page by page. Columns widen from page to page, because exact widths would need the whole store
-/// in memory. The disks come last: they are long.
-fn list(registry: &mut Registry, output: &mut impl io::Write) -> io::Result<()> {
-    let mut widths = [0; 4];
-    let mut rows = vec![["NAME", "RAM MiB", "CPUS", "MANAGED", "DISKS GiB"].map(String::from)];
-    for page in registry.pages() {
-        rows.extend(page.map_err(io::Error::other)?.iter().map(row));
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        let [name_width, ram_width, cpus_width, managed_width] = widths;
-        for [name, ram, cpus, managed, disks] in rows.drain(..) {
-            write!(output, "{name:name_width$}  {ram:>ram_width$}  {cpus:>cpus_width$}  ")?;
-            writeln!(output, "{managed:managed_width$}  {disks}")?;
-        }
+fn parse_add(name: &str, arguments: &Arguments) -> Result<VmCommand, ToolError> {
+    let name = VmName::parse_new(name).map_err(|error| invalid_name(name, error))?;
+    let missing = |flag| TOOL.usage_error(&format!("--{flag} is missing"));
+    let ram_mib = parse_ram(arguments)?.ok_or_else(|| missing("ram"))?;
+    let cpus = parse_cpus(arguments)?.ok_or_else(|| missing("cpu"))?;
+    let disk_sizes_gib =
+        arguments.values("disk").map(parse_disk_size).collect::<Result<Vec<u64>, ToolError>>()?;
+    if disk_sizes_gib.len() > limits::DISKS_PER_VM_MAX {
+        return Err(TOOL.usage_error(&format!("a VM has {} disks at most", limits::DISKS_PER_VM_MAX)));
     }
-    Ok(())
+    Ok(VmCommand::Add { name, shape: VmShape { ram_mib, cpus }, disk_sizes_gib })
 }
 
-fn row(vm: &Vm) -> [String; 5] {
-    let sizes: Vec<String> = vm.disks.iter().map(|disk| disk.size_gib.to_string()).collect();
-    let disks = if sizes.is_empty() { "-".into() } else { sizes.join(",") };
-    let managed = if vm.is_managed { "yes" } else { "no" };
-    let (ram, cpus) = (vm.shape.ram_mib.to_string(), vm.shape.cpus.to_string());
-    [Escaped(&vm.name).to_string(), ram, cpus, managed.into(), disks]
-}
-
-/// The error of a change of the VM `name`.
-fn of_vm(name: &VmName, error: RegistryError) -> ToolError {
-    match error {
-        RegistryError::Store(StoreError::Managed) => {
-            let name = Escaped(name);
-            ToolError::new(1, format!("{name} is managed by a server; this ends it: vmherd vm stop {name}"))
+fn parse_set(name: &str, arguments: &Arguments) -> Result<VmCommand, ToolError> {
+    let mut sizes = Vec::new();
+    for text in arguments.values("disk") {
+        let parts = text.split_once('=').and_then(|(id, size)| Some((settings::parse_number(id)?, size)));
+        let (id, size) = parts.filter(|(id, _)| (1..=i64::MAX as u64).contains(id)).ok_or_else(|| {
+            let text = redact(text);
+            TOOL.usage_error(&format!("--disk: {text:?} must be a disk and its size, such as 1=20G"))
+        })?;
+        if sizes.iter().any(|(known, _)| *known == id) {
+            return Err(TOOL.usage_error(&format!("--disk: disk {id} is given twice")));
         }
-        other => other.into(),
+        sizes.push((id, parse_disk_size(size)?));
     }
+    let disks = (!sizes.is_empty()).then_some(DiskUpdate::Resize(sizes));
+    let change = VmUpdate { ram: parse_ram(arguments)?, cpu: parse_cpus(arguments)?, disks };
+    if change == VmUpdate::default() {
+        return Err(TOOL.usage_error("say what to change: --ram, --cpu or --disk"));
+    }
+    Ok(VmCommand::Set { name: parse_existing_name(name)?, change })
 }
 
 /// A name to look up, which may be one that the store has generated.
@@ -172,11 +166,40 @@ fn invalid_name(text: &str, error: NameError) -> ToolError {
     ))
 }
 
-fn parse_number(flag: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, ToolError> {
-    settings::parse_number(text).filter(|number| allowed.contains(number)).ok_or_else(|| {
+fn parse_ram(arguments: &Arguments) -> Result<Option<u32>, ToolError> {
+    let size = arguments
+        .values("ram")
+        .next()
+        .map(|text| parse_size("ram", text, Unit::Mib, 1..=u64::from(limits::RAM_MIB_MAX)));
+    // The limit fits into the type.
+    Ok(size.transpose()?.map(|mib| mib as u32))
+}
+
+fn parse_cpus(arguments: &Arguments) -> Result<Option<u16>, ToolError> {
+    let number = arguments.values("cpu").next().map(|text| {
+        let number =
+            settings::parse_number(text).filter(|number| (1..=u64::from(limits::CPUS_MAX)).contains(number));
+        number.ok_or_else(|| {
+            let (text, most) = (redact(text), limits::CPUS_MAX);
+            TOOL.usage_error(&format!("--cpu: {text:?} must be a whole number, 1 to {most}"))
+        })
+    });
+    Ok(number.transpose()?.map(|cpus| cpus as u16))
+}
+
+fn parse_disk_size(text: &str) -> Result<u64, ToolError> {
+    parse_size("disk", text, Unit::Gib, 1..=limits::DISK_GIB_MAX)
+}
+
+/// A size in `unit`.
+fn parse_size(flag: &str, text: &str, unit: Unit, allowed: RangeInclusive<u64>) -> Result<u64, ToolError> {
+    let invalid = |why: &str| TOOL.usage_error(&format!("--{flag}: {:?}: {why}", redact(text)));
+    let size = unit.parse(text).map_err(|why| invalid(&why))?;
+    if !allowed.contains(&size) {
         let (least, most) = (allowed.start(), allowed.end());
-        TOOL.usage_error(&format!("--{flag}: {:?} must be a whole number, {least} to {most}", redact(text)))
-    })
+        return Err(invalid(&format!("allowed are {least} to {most} {}", unit.name())));
+    }
+    Ok(size)
 }
 
 pub static TOOL: Tool = Tool {
@@ -185,6 +208,7 @@ pub static TOOL: Tool = Tool {
         Flag { name: "ram", takes: Takes::Value, is_repeatable: false },
         Flag { name: "cpu", takes: Takes::Value, is_repeatable: false },
         Flag { name: "disk", takes: Takes::Value, is_repeatable: true },
+        Flag { name: "json", takes: Takes::Nothing, is_repeatable: false },
     ],
     settings: &[
         "store",
@@ -199,11 +223,13 @@ pub static TOOL: Tool = Tool {
     help: HELP,
 };
 const HELP: &str = "\
-Adds, lists and removes virtual machines directly in the store, even while a
-daemon uses it.
+Manages the VMs of this host's registry: through the daemon, which needs root or
+its user, or directly in the store where none runs or --store names one.
 
-  vmherd vm add web-1 --ram 2048 --cpu 2 --disk 20 --disk 100
-  vmherd vm list
+  vmherd vm add web-1 --ram 2G --cpu 2 --disk 20G --disk 1T
+  vmherd vm list                                   who is there, since when
+  vmherd vm show web-1                             with the ids of its disks
+  vmherd vm set web-1 --ram 4G --disk 1=40G        1 is the id of a disk
   vmherd vm passwd web-1 < password-file
   vmherd vm remove web-1
   vmherd vm list --state-dir /var/lib/vmherd       VMs of the system's daemon
@@ -213,9 +239,13 @@ daemon uses it.
 A password is typed twice, or read as one line of standard input if that is not
 a terminal; it has 8 to 1024 bytes. A new password ends the VM's tokens.
 
-  --ram MIB                    memory, for add
-  --cpu N                      processors, for add
-  --disk GIB                   a disk, for add; may be repeated
+Exit code 3: there is no such VM or disk; 2: usage; 1: other failures.
+
+  --ram SIZE                   memory, such as 512M or 2G; 512 is 512M
+  --cpu N                      processors
+  --disk SIZE or ID=SIZE       a disk, such as 20G; may be repeated. For set:
+                               the new size of the disk with this id
+  --json                       for list and show: JSON instead of a table
   --help                       this text
 ";
 

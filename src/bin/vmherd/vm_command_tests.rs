@@ -1,8 +1,10 @@
 //! The command line, the errors, and the list.
 
-use vmherd::{Config, Disk, DiskId, PasswordCost, Secret, VmId};
+use vmherd::client::VmUpdate;
+use vmherd::{Config, PasswordCost, Registry, Secret};
 
 use super::*;
+use crate::vm_registry::{VmEntry, VmError, VmPresence};
 
 fn read(args: &[&str]) -> Result<Option<VmCommand>, ToolError> {
     let parsed = TOOL.parse(args.iter().map(OsString::from), VmCommand::parse)?;
@@ -27,11 +29,24 @@ fn commands_are_parsed() {
         shape: VmShape { ram_mib: 2048, cpus: 2 },
         disk_sizes_gib: disks.to_vec(),
     };
+    let set = |change| VmCommand::Set { name: name("web-1"), change };
     let cases: &[(&[&str], VmCommand)] = &[
         (&["add", "web-1", "--ram", "2048", "--cpu", "2"], add(&[])),
         (&["--cpu=2", "--disk=3", "add", "--ram=2048", "web-1", "--disk", "1"], add(&[3, 1])),
-        (&["list"], VmCommand::List),
-        (&["list", "--store", "memory:"], VmCommand::List),
+        (&["add", "web-1", "--ram", "2G", "--cpu", "2", "--disk=1T", "--disk=20GiB"], add(&[1024, 20])),
+        (&["list"], VmCommand::List { as_json: false }),
+        (&["list", "--json", "--store", "memory:"], VmCommand::List { as_json: true }),
+        (&["show", "web-1"], VmCommand::Show { name: name("web-1"), as_json: false }),
+        (&["show", "17", "--json"], VmCommand::Show { name: name("17"), as_json: true }),
+        (&["set", "web-1", "--ram=4G"], set(VmUpdate { ram: Some(4096), ..VmUpdate::default() })),
+        (
+            &["set", "web-1", "--cpu=3", "--disk=7=20G", "--disk", "2=1T"],
+            set(VmUpdate {
+                ram: None,
+                cpu: Some(3),
+                disks: Some(DiskUpdate::Resize(vec![(7, 20), (2, 1024)])),
+            }),
+        ),
         (&["remove", "web-1"], VmCommand::Remove(name("web-1"))),
         (&["remove", "17"], VmCommand::Remove(name("17"))),
         (&["remove", "--", "--help"], VmCommand::Remove(name("--help"))),
@@ -48,7 +63,7 @@ fn commands_are_parsed() {
 #[test]
 fn usage_errors_say_what_is_wrong() {
     let cases: &[(&[&str], &str)] = &[
-        (&[], "say what to do: add, list, remove or passwd"),
+        (&[], "say what to do: add, list, show, set, remove or passwd"),
         (&["ad", "x"], "there is no command \"ad\""),
         (&["add"], "say which VM: its name is missing"),
         (&["passwd"], "say which VM: its name is missing"),
@@ -56,8 +71,16 @@ fn usage_errors_say_what_is_wrong() {
         (&["remove", "x", "y"], "unexpected argument \"y\""),
         (&["add", "x", "--cpu", "1"], "--ram is missing"),
         (&["add", "x", "--ram", "1"], "--cpu is missing"),
-        (&["list", "--ram", "1"], "--ram is for add only"),
-        (&["remove", "x", "--disk", "1"], "--disk is for add only"),
+        (&["set"], "say which VM: its name is missing"),
+        (&["set", "x"], "say what to change: --ram, --cpu or --disk"),
+        (&["set", "x", "--disk", "20"], "--disk: \"20\" must be a disk and its size, such as 1=20G"),
+        (&["set", "x", "--disk", "1="], "--disk: \"\": a size is a number with an optional unit"),
+        (&["set", "x", "--disk", "a=20"], "--disk: \"a=20\" must be a disk and its size, such as 1=20G"),
+        (&["set", "x", "--disk", "0=20"], "--disk: \"0=20\" must be a disk and its size, such as 1=20G"),
+        (&["set", "x", "--disk", "1=20", "--disk", "1=30"], "--disk: disk 1 is given twice"),
+        (&["list", "--ram", "1"], "--ram is not for list"),
+        (&["remove", "x", "--disk", "1"], "--disk is not for remove"),
+        (&["add", "x", "--json"], "--json is not for add"),
         (&["add", "x", "--password", "secret"], "there is no flag \"--password\"; see --help"),
         (&["list", "--listen", "unix:/x"], "there is no flag \"--listen\"; see --help"),
     ];
@@ -83,9 +106,9 @@ fn field_limits_match_the_network() {
     for (flag, least, most, above) in cases {
         command(flag, least).unwrap();
         command(flag, most).unwrap();
-        for bad in ["0", above, "-1", "+1", "1.0", "", "x", "18446744073709551616"] {
+        for bad in ["0", above, "-1", "+1", "1.5", "", "x", "18446744073709551616"] {
             let failure = command(flag, bad).unwrap_err();
-            let expected = format!("{flag}: {bad:?} must be a whole number, {least} to {most}");
+            let expected = format!("{flag}: {bad:?}");
             assert!(failure.to_string().starts_with(&expected) && failure.exit_code == 2, "{failure}");
         }
     }
@@ -117,48 +140,77 @@ fn name_rules_match_the_network() {
 #[test]
 fn memory_store_is_a_config_error() {
     let settings = ToolSettings { config: Config::default(), is_default_store: false };
-    let failure = VmCommand::List.execute(settings).unwrap_err();
+    let failure = VmCommand::List { as_json: false }.execute(settings).unwrap_err();
     assert_eq!(failure.exit_code, 78);
     assert!(failure.to_string().contains("\"memory:\" exists only inside the daemon's process"), "{failure}");
 }
 
 #[test]
-fn a_list_is_aligned() {
+fn a_list_of_a_store_has_no_states() {
     let mut registry = registry();
     add(&mut registry, "a", 512, &[]);
-    add(&mut registry, "näme-that-is-long", 1 << 20, &[20, 100]);
-    let mut output = Vec::new();
-    list(&mut registry, &mut output).unwrap();
+    add(&mut registry, "näme-that-is-long", 1 << 20, &[20, 1024]);
     let expected = "\
-NAME               RAM MiB  CPUS  MANAGED  DISKS GiB
-a                      512     1  no       -
-näme-that-is-long  1048576     1  no       20,100
+NAME               ID  STATE  LAST SEEN   RAM  CPU  DISKS
+a                   1  -      -          512M    1  -
+näme-that-is-long   2  -      -            1T    1  20G,1T
 ";
-    assert_eq!(String::from_utf8(output).unwrap(), expected);
+    assert_eq!(listed(registry), expected);
 }
 
 #[test]
-fn a_managed_vm_is_marked_in_a_list() {
-    let vm = |is_managed, disks| Vm {
-        id: VmId(1),
-        name: name("guest"),
-        shape: VmShape { ram_mib: 128, cpus: 1 },
-        has_password: false,
-        is_managed,
-        last_seen: None,
-        disks,
+fn a_vm_is_shown_with_what_a_daemon_knows() {
+    let addresses = vec![("192.0.2.7".to_owned(), 4711), ("unix".to_owned(), 0)];
+    let connected_since = Some(1_501_864_247);
+    let vm = VmEntry {
+        name: "web-1".into(),
+        id: 9,
+        ram_mib: 2048,
+        cpus: 2,
+        disks: vec![(7, 20), (8, 1024)],
+        is_managed: true,
+        last_seen: Some(1_501_864_300),
+        presence: Some(VmPresence { connected_since, offline_since: None, addresses }),
     };
-    let disk = Disk { id: DiskId(1), size_gib: 8 };
-    assert_eq!(row(&vm(true, vec![disk])), ["guest", "128", "1", "yes", "8"]);
-    assert_eq!(row(&vm(true, vec![])), ["guest", "128", "1", "yes", "-"]);
-    assert_eq!(row(&vm(false, vec![disk])), ["guest", "128", "1", "no", "8"]);
+    let shown = |as_json| {
+        let mut output = Vec::new();
+        vm_table::write_vm(&vm, as_json, &mut output).unwrap();
+        String::from_utf8(output).unwrap()
+    };
+    let expected = "\
+name             web-1
+id               9
+state            online
+connected since  2017-08-04T16:30:47Z
+offline since    -
+addresses        192.0.2.7 4711, unix 0
+last seen        2017-08-04T16:31:40Z
+managed          yes
+RAM              2G
+CPUs             2
+disk 7           20G
+disk 8           1T
+";
+    assert_eq!(shown(false), expected);
+    let expected = serde_json::json!({
+        "vm_id": "web-1", "id": 9, "state": "online", "connected_since": 1_501_864_247, "offline_since": null,
+        "last_seen": 1_501_864_300, "addrs": [["192.0.2.7", 4711], ["unix", 0]], "managed": true, "ram": 2048,
+        "cpu": 2, "disks": [{"id": 7, "disk_size": 20}, {"id": 8, "disk_size": 1024}]
+    });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&shown(true)).unwrap(), expected);
 }
 
 #[test]
-fn a_change_of_a_managed_vm_fails_with_advice() {
-    let error = of_vm(&name("guest"), RegistryError::Store(StoreError::Managed));
-    let wanted = "guest is managed by a server; this ends it: vmherd vm stop guest";
-    assert_eq!((error.to_string().as_str(), error.exit_code), (wanted, 1));
+fn errors_about_a_vm_name_it_and_give_advice() {
+    let cases = [
+        (VmError::UnknownVm, 3, "there is no VM guest"),
+        (VmError::UnknownDisk(7), 3, "guest has no disk 7; its disks: vmherd vm show guest"),
+        (VmError::Managed, 1, "guest is managed by a server; this ends it: vmherd vm stop guest"),
+    ];
+    for (error, exit_code, text) in cases {
+        let error = error.of_vm(&name("guest"));
+        assert_eq!((error.to_string().as_str(), error.exit_code), (text, exit_code));
+    }
 }
 
 #[test]
@@ -166,23 +218,19 @@ fn names_are_escaped_in_a_list() {
     let names = ["a\u{202e}b", "web\u{200b}", "\u{e0041}\u{3164}", "c\u{2066}d\u{fe0f}"];
     let mut registry = registry();
     names.into_iter().for_each(|name| add(&mut registry, name, 1, &[]));
-    let mut output = Vec::new();
-    list(&mut registry, &mut output).unwrap();
     let expected = "\
-NAME              RAM MiB  CPUS  MANAGED  DISKS GiB
-a\\u202eb                1     1  no       -
-web\\u200b               1     1  no       -
-\\U000e0041\\u3164        1     1  no       -
-c\\u2066d\\ufe0f          1     1  no       -
+NAME              ID  STATE  LAST SEEN  RAM  CPU  DISKS
+a\\u202eb           1  -      -           1M    1  -
+web\\u200b          2  -      -           1M    1  -
+\\U000e0041\\u3164   3  -      -           1M    1  -
+c\\u2066d\\ufe0f     4  -      -           1M    1  -
 ";
-    assert_eq!(String::from_utf8(output).unwrap(), expected);
+    assert_eq!(listed(registry), expected);
 }
 
 #[test]
 fn empty_list_is_its_header() {
-    let mut output = Vec::new();
-    list(&mut registry(), &mut output).unwrap();
-    assert_eq!(output, b"NAME  RAM MiB  CPUS  MANAGED  DISKS GiB\n");
+    assert_eq!(listed(registry()), "NAME  ID  STATE  LAST SEEN  RAM  CPU  DISKS\n");
 }
 
 #[test]
@@ -191,9 +239,7 @@ fn long_list_has_every_vm_once() {
     let mut registry = registry();
     (1..=count).for_each(|number| add(&mut registry, &format!("vm-{number}"), 1, &[]));
     assert!(registry.pages().count() > 3);
-    let mut output = Vec::new();
-    list(&mut registry, &mut output).unwrap();
-    let text = String::from_utf8(output).unwrap();
+    let text = listed(registry);
     let names = text.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().to_owned());
     assert!(names.eq((1..=count).map(|number| format!("vm-{number}"))));
 }
@@ -205,6 +251,13 @@ fn the_help_text_fits_two_screens_and_has_the_settings() {
     for Flag { name, .. } in TOOL.all_flags() {
         assert!(text.contains(&format!("\n  --{name} ")), "--{name} is missing");
     }
+}
+
+/// The list of `registry`.
+fn listed(registry: Registry) -> String {
+    let mut output = Vec::new();
+    vm_table::write_list(&mut VmRegistry::Store(registry), &mut output).unwrap();
+    String::from_utf8(output).unwrap()
 }
 
 /// An empty registry in memory.

@@ -26,6 +26,7 @@ mod run;
 mod secrets;
 mod session;
 mod settings;
+#[path = "../common/size.rs"]
 mod size;
 #[allow(unsafe_code)]
 mod sys;
@@ -36,6 +37,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = commands::ssh::answer_ssh() {
+        return code;
+    }
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match arguments.split_first() {
         Some((first, arguments)) if first == "agent" => agent::run(arguments),

@@ -54,7 +54,8 @@ impl Unit {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The name of the unit.
+    pub fn name(self) -> &'static str {
         match self {
             Unit::Mib => "MiB",
             Unit::Gib => "GiB",
