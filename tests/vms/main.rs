@@ -8,6 +8,8 @@ mod common;
 mod guest;
 
 mod booting;
+#[cfg(feature = "cli")]
+mod client;
 mod embedded;
 mod ending;
 mod leftovers;

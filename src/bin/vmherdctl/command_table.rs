@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches};
 
-use crate::commands::{containers, convert, lists, login, metrics, operator, raw, update, wait};
+use crate::commands::{containers, convert, lists, login, metrics, operator, raw, ssh, update, wait};
 use crate::failure::Failure;
 use crate::output::{Output, Schema};
 use crate::session::Session;
@@ -267,6 +267,16 @@ pub static COMMANDS: &[Command] = &[
         schema: &containers::DESTROYED,
         logs_in: true,
         run: containers::destroy,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "ssh",
+        family: Family::Containers,
+        about: "Open a shell in a VM that create has started",
+        details: "Runs the system's SSH client with the credentials that create has kept, and has its exit code.",
+        arguments: ssh::arguments,
+        schema: &ssh::SSH,
+        run: ssh::ssh,
         ..Command::DEFAULT
     },
     Command {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use serde_json::{Value, json};
 
+use super::ssh::forget_key;
 use super::wait::{Target, wait_for_ssh, within};
 use crate::arguments::{flag, option, positional};
 use crate::credentials::Credentials;
@@ -124,7 +125,8 @@ fn destroy_one(session: &mut Session, matches: &ArgMatches, name: &str) -> Resul
             _ => failure,
         })?;
     }
-    Credentials::open()?.remove(&server, name)
+    Credentials::open()?.remove(&server, name)?;
+    forget_key(name)
 }
 
 /// The output of a command that does the same to several VMs, each with its result. What failed is a row with the

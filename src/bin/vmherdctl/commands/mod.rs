@@ -7,5 +7,6 @@ pub mod login;
 pub mod metrics;
 pub mod operator;
 pub mod raw;
+pub mod ssh;
 pub mod update;
 pub mod wait;

@@ -44,6 +44,15 @@ impl Target {
         }
     }
 
+    /// Its two parts.
+    pub fn host_and_port(&self) -> Result<(&str, u16), Failure> {
+        let parts = self.0.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let Some((host, port)) = parts else {
+            return Err(Failure::failed(format!("{} is not HOST:PORT", self.0)));
+        };
+        Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
+    }
+
     /// The SSH server of a new VM.
     pub fn of_container(server: &ServerAddress, data: &Value) -> Result<Target, Failure> {
         let port = data["container_listen_port"].as_u64().and_then(|port| u16::try_from(port).ok());
