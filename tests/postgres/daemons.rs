@@ -86,6 +86,31 @@ fn daemons_share_when_a_vm_was_last_seen() {
     assert_eq!(entry()["offline_since"], seen);
 }
 
+/// What can't be written is written when the database is back, also if the VM is never seen again.
+#[test]
+fn when_a_vm_was_last_seen_outlasts_an_outage() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let mut daemon = daemon_on(&database);
+    let mut client = daemon.client();
+    client.register("web", &[]);
+    client.authenticate("web");
+    let mut operator = daemon.operator();
+    cluster.stop();
+    drop(client);
+    daemon.wait_for_log("last seen is not stored yet");
+    cluster.restart();
+    let seen = || database.client().query_one("SELECT last_seen FROM vms", &[]).expect("a row").get(0);
+    let mut stored: Option<i64> = None;
+    wait_until("it is stored", DEADLINE, || {
+        stored = seen();
+        stored.is_some()
+    });
+    let vm = operator.list("all_vms").swap_remove(0);
+    assert_eq!((&vm["last_seen"], &vm["offline_since"]), (&json!(stored), &json!(stored)));
+    daemon.stop();
+}
+
 /// A login that an operator has ended is stale for the other daemon, too.
 #[test]
 fn a_logout_by_the_operator_reaches_other_daemons() {

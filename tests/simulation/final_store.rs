@@ -2,7 +2,9 @@
 
 use super::environment::Environment;
 use super::point_oracle::read_lines;
+use super::reference_model::ModelVm;
 use super::verification::Verification;
+use vmherd::internals::clock::{Instant, UnixSeconds};
 use vmherd::internals::ids::{DiskId, VmId};
 use vmherd::internals::model::{PointFilter, VmName};
 use vmherd::internals::store::Store;
@@ -27,6 +29,7 @@ pub(super) fn check(env: &Environment) -> Verification {
         if !ram.is_some_and(|ram| vm.possible_rams.contains(&ram)) {
             return Err(format!("{name} has {ram:?} MiB, not one of {:?}", vm.possible_rams));
         }
+        check_last_seen(env, vm, found.first().and_then(|found| found.last_seen))?;
     }
     check_managed_vms(env, &mut *store)?;
     check_points(env, &mut *store)?;
@@ -34,6 +37,23 @@ pub(super) fn check(env: &Environment) -> Verification {
     match disks.is_sorted_by_key(|disk| disk.disk.id) {
         true => Ok(()),
         false => Err("disks out of order".to_owned()),
+    }
+}
+
+/// A VM that was issued a token was seen, at a time that the clock has shown.
+fn check_last_seen(env: &Environment, vm: &ModelVm, last_seen: Option<UnixSeconds>) -> Verification {
+    let config = &env.config;
+    // The last write may fail, or the stop does not wait for it.
+    let is_cut = env.shutdown.stopped.is_some_and(|stopped| env.now >= stopped + config.grace);
+    let is_sure = !config.is_failure_possible() && !config.is_busy_possible() && !is_cut;
+    match last_seen {
+        Some(seen) if !env.wall_clock.range(Instant::ORIGIN, env.now).contains(&seen) => {
+            Err(format!("{} was seen at {seen:?}, which the clock has never shown", vm.name))
+        }
+        None if is_sure && env.knowledge.model.has_token_of(&vm.name) => {
+            Err(format!("{} has a token, and was never seen", vm.name))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -93,6 +93,11 @@ impl ReferenceModel {
         self.managed_vms.iter_mut().find(|vm| vm.id == id).expect("requests use known numbers only")
     }
 
+    /// Whether a token of this VM was issued.
+    pub(super) fn has_token_of(&self, name: &str) -> bool {
+        self.tokens.iter().any(|token| self.vms[token.vm].name == name)
+    }
+
     pub(super) fn vm_named(&self, name: &str) -> Option<&ModelVm> {
         self.vms.iter().find(|vm| vm.name == name)
     }
