@@ -61,6 +61,10 @@ install: ## install both programs, the units and the settings (PREFIX=/usr/local
 	install -D -m 644 -t $(installed)/share/doc/vmherd/docs docs/*.md
 	install -D -m 644 -t $(installed)/share/doc/vmherd/docs/fail2ban docs/fail2ban/*.conf
 	install -D -m 644 docs/man/vmherd.8 $(installed)/share/man/man8/vmherd.8
+	$(if $(CTL),install -D -m 644 docs/man/vmherdctl.1 $(installed)/share/man/man1/vmherdctl.1)
+	$(if $(CTL),install -D -m 644 docs/completions/vmherdctl $(bash)/vmherdctl)
+	$(if $(CTL),install -D -m 644 docs/completions/_vmherdctl $(zsh)/_vmherdctl)
+	$(if $(CTL),install -D -m 644 docs/completions/vmherdctl.fish $(fish)/vmherdctl.fish)
 	install -D -m 644 docs/completions/vmherd $(bash)/vmherd
 	install -D -m 644 docs/completions/_vmherd $(zsh)/_vmherd
 	install -D -m 644 docs/completions/vmherd.fish $(fish)/vmherd.fish
@@ -75,6 +79,7 @@ uninstall: ## remove what make install installed; keep changed settings
 	rm -f $(installed)/lib/systemd/system/vmherd-agent.service
 	if cmp -s $(installed)/share/doc/vmherd/vmherd.conf $(settings); then rm -f $(settings); fi
 	rm -f $(installed)/share/man/man8/vmherd.8 $(bash)/vmherd $(zsh)/_vmherd $(fish)/vmherd.fish
+	rm -f $(installed)/share/man/man1/vmherdctl.1 $(bash)/vmherdctl $(zsh)/_vmherdctl $(fish)/vmherdctl.fish
 	rm -rf $(installed)/share/doc/vmherd
 	test ! -d $(DESTDIR)$(SYSCONFDIR)/vmherd || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(SYSCONFDIR)/vmherd
 
@@ -99,7 +104,7 @@ guest: ## build the VM that the tests start: target/guest/guest.iso (downloads s
 	@tests/guest/build
 
 docs: ## write docs/settings.md, systemd/vmherd.conf, manual pages and completions anew from the tables in the code
-	VMHERD_WRITE_DOCS=1 $(CARGO) test --bin vmherd is_current
+	VMHERD_WRITE_DOCS=1 $(CARGO) test --features cli --bins is_current
 
 sim: ## simulate the reactor with SEEDS seeds, or replay one with a trace: make sim SEED=17
 	$(if $(SEED),VMHERD_SIM_SEED=$(SEED),VMHERD_SIM_SEEDS=$(SEEDS)) \

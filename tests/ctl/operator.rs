@@ -113,3 +113,17 @@ fn vms_are_listed_by_the_time_they_are_offline() {
     assert_eq!(code, 4, "{text}");
     assert!(!text.contains(PASSWORD));
 }
+
+/// Beside `vmherdctl` there is the daemon's own program, which does this.
+#[test]
+fn tokens_and_consoles_are_those_of_the_host() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon).env("VMHERD_STATE_DIR", daemon.state_dir().to_str().expect("UTF-8"));
+    let added = user.output(&["token", "add", "--disabled"]);
+    assert!(added.starts_with("added access token 1, disabled"), "{added}");
+    assert!(user.output(&["token", "list"]).contains("disabled"));
+    assert_eq!(user.run(&["token", "remove", "2"]).code(), Some(1));
+    let ran = user.run(&["console", "01234567-89ab-4cde-bfed-0123456789ab"]);
+    assert_eq!((ran.code(), ran.stderr.contains("runs no VM")), (Some(1), true), "{ran:?}");
+    assert_eq!(user.run(&["token"]).code(), Some(2));
+}

@@ -106,7 +106,14 @@ fn installed(prefix: &str) -> Vec<String> {
     .map(|file| format!("{prefix}/{file}"))
     .into();
     files.push("/etc/vmherd/vmherd.conf".into());
-    let of_ctl = ["bin/vmherdctl", "lib/systemd/system/vmherd-agent.service"];
+    let of_ctl = [
+        "bin/vmherdctl",
+        "lib/systemd/system/vmherd-agent.service",
+        "share/bash-completion/completions/vmherdctl",
+        "share/fish/vendor_completions.d/vmherdctl.fish",
+        "share/man/man1/vmherdctl.1",
+        "share/zsh/site-functions/_vmherdctl",
+    ];
     files.extend(CTL.iter().flat_map(|_| of_ctl).map(|file| format!("{prefix}/{file}")));
     files.sort();
     files

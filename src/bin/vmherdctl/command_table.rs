@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches};
 
-use crate::commands::{containers, convert, lists, login, metrics, operator, raw, ssh, update, wait};
+use crate::commands::{containers, convert, host, lists, login, metrics, operator, raw, ssh, update, wait};
 use crate::failure::Failure;
 use crate::output::{Output, Schema};
 use crate::session::Session;
@@ -375,6 +375,28 @@ pub static COMMANDS: &[Command] = &[
         schema: &operator::REMOVED,
         destination: Destination::OwnSocket,
         run: operator::remove,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "token",
+        family: Family::Operator,
+        about: "Manage the access tokens of verbs",
+        details: "Runs vmherd token on the store of the state directory, and has its exit code.",
+        arguments: host::token_arguments,
+        schema: &host::PROGRAM,
+        destination: Destination::OwnSocket,
+        run: host::token,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "console",
+        family: Family::Operator,
+        about: "Open the serial console of a VM that the server runs",
+        details: "Runs vmherd vm console, and has its exit code. Ctrl-] leaves it.",
+        arguments: host::console_arguments,
+        schema: &host::PROGRAM,
+        destination: Destination::OwnSocket,
+        run: host::console,
         ..Command::DEFAULT
     },
     Command {

@@ -14,6 +14,8 @@ mod failure;
 mod input;
 mod limits;
 // The daemon uses all of it.
+#[cfg(test)]
+mod manual_page;
 #[allow(dead_code)]
 #[path = "../vmherd/notify.rs"]
 mod notify;
@@ -31,6 +33,9 @@ mod size;
 #[allow(unsafe_code)]
 mod sys;
 mod time;
+#[cfg(test)]
+#[path = "../common/written_file.rs"]
+mod written_file;
 
 use std::env;
 use std::ffi::OsString;

@@ -67,7 +67,8 @@ impl Settings {
     }
 }
 
-fn parser() -> clap::Command {
+/// The parser of the agent's arguments.
+pub fn parser() -> clap::Command {
     clap::Command::new("vmherdctl agent")
         .no_binary_name(true)
         .about(AGENT_ABOUT)

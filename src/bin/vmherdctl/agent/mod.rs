@@ -38,6 +38,8 @@ use crate::sys::poll::wait_readable;
 use crate::sys::process::unix_now_ms;
 use crate::sys::signals::{Signal, Signals};
 use arguments::Settings;
+#[cfg(test)]
+pub use arguments::parser;
 use backlog::Backlog;
 use credentials::Credentials;
 use host::Host;

@@ -2,6 +2,7 @@
 
 pub mod containers;
 pub mod convert;
+pub mod host;
 pub mod lists;
 pub mod login;
 pub mod metrics;
