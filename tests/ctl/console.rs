@@ -33,7 +33,12 @@ fn a_vm_is_registered_by_questions_and_logs_in() {
     terminal.wait_for("registered web-1");
     terminal.enter("list_all");
     terminal.wait_for("You have to authenticate to run this operation");
-    terminal.enter("authenticate web-1");
+    terminal.wait_for("hint: authenticate NAME logs in");
+    terminal.enter("zzz");
+    terminal.wait_for("hint: help lists the commands");
+    terminal.enter("authenticate");
+    terminal.wait_for_line("VM ID:");
+    terminal.enter("web-1");
     terminal.wait_for("Password of web-1:");
     terminal.enter(PASSWORD);
     terminal.wait_for_line("web-1>");

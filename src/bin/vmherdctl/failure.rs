@@ -100,6 +100,16 @@ impl Failure {
         })
     }
 
+    /// The failure with its hint in the words of a console, where `--vm` is not a word of a command.
+    pub fn in_console(mut self) -> Failure {
+        if LOGIN_MESSAGES.iter().any(|text| self.message.starts_with(text)) {
+            self.hint = Some("authenticate NAME logs in".into());
+        } else if self.hint.as_deref() == Some(EMPTY_USAGE) {
+            self.hint = Some("help lists the commands".into());
+        }
+        self
+    }
+
     /// The failure that a server's message means.
     pub fn of_message(message: &str) -> Failure {
         let class = class_of_message(message);
@@ -175,6 +185,11 @@ const DENIED: &[&str] = &[
 ];
 /// What the server's messages about a passing state contain.
 const TRANSIENT: &[&str] = &["busy", "store unavailable", "Unavailable (Running containers maximum"];
+/// The beginnings of its messages that ask for a login.
+const LOGIN_MESSAGES: [&str; 3] =
+    ["You have to authenticate", "authentication required", "Bad authentication (Authentication required)"];
+/// The parser's hint where it knows nothing better.
+const EMPTY_USAGE: &str = "Usage: <COMMAND>";
 /// Hints for the beginnings of messages.
 const HINTS: &[(&str, &str)] = &[
     ("You have to authenticate", "log in with --vm NAME, or with a token: --token-file FILE"),

@@ -95,7 +95,7 @@ impl Console {
             eprintln!("vmherdctl {} at {server}; help lists the commands", env!("CARGO_PKG_VERSION"));
         }
         if let Err(failure) = self.session.log_in_as_given().and_then(|()| self.session.ping()) {
-            self.report(&failure);
+            self.report(failure);
         }
     }
 
@@ -114,7 +114,7 @@ impl Console {
         let words = match line::split(line) {
             Ok(words) => words,
             Err(why) => {
-                self.report(&Failure::usage(why));
+                self.report(Failure::usage(why));
                 return Next::Continue;
             }
         };
@@ -125,6 +125,10 @@ impl Console {
                 self.help(topic);
             }
             ["register"] => self.register(line),
+            ["authenticate"] if self.session.settings.vm.is_none() => match questions::vm_name() {
+                Ok(name) => self.run_command(line, &["authenticate", "--", &name]),
+                Err(failure) => self.report(failure),
+            },
             words => self.run_command(line, words),
         }
         Next::Continue
@@ -147,7 +151,7 @@ impl Console {
                 if parser::find(words).is_some_and(|command| !command.asks_secret) {
                     self.remember(line);
                 }
-                self.report(&failure);
+                self.report(failure);
             }
         }
     }
@@ -187,7 +191,7 @@ impl Console {
         let words = [topic, &["--help"]].concat();
         match parser::parse_line(&words) {
             Err(NotParsed::Text(text)) => self.print(&text),
-            Err(NotParsed::Failure(failure)) => self.report(&failure),
+            Err(NotParsed::Failure(failure)) => self.report(failure),
             Ok(_) => {}
         }
     }
@@ -197,8 +201,9 @@ impl Console {
         match result {
             Ok(()) => self.exit_code = ExitCode::SUCCESS,
             Err(failure) => {
-                self.report(&failure);
-                if failure.class == Class::NoConnection && self.session.vm().is_some() {
+                let is_lost = failure.class == Class::NoConnection && self.session.vm().is_some();
+                self.report(failure);
+                if is_lost {
                     eprintln!("the next command connects again, and logs in with the token");
                 }
             }
@@ -215,13 +220,13 @@ impl Console {
         }
     }
 
-    fn report(&mut self, failure: &Failure) {
-        self.exit_code = report(failure, self.style.format == Format::Json);
+    fn report(&mut self, failure: Failure) {
+        self.exit_code = report(&failure.in_console(), self.style.format == Format::Json);
     }
 
     fn print(&mut self, text: &str) {
         if let Err(failure) = run::print(format!("{}\n", text.trim_end()).as_bytes()) {
-            self.report(&failure);
+            self.report(failure);
         }
     }
 }

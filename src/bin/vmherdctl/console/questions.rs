@@ -16,10 +16,7 @@ use crate::size::Unit;
 /// Asks, and registers the VM.
 pub fn register(session: &mut Session) -> Result<Output, Failure> {
     let mut editor = DefaultEditor::new().map_err(failure)?;
-    let name = ask(&mut editor, "VM ID", |text| match text {
-        "" => Err("a VM has a name".into()),
-        text => Ok(text.to_owned()),
-    })?;
+    let name = ask_name(&mut editor)?;
     let password = secrets::read_new_password(&session.settings, &name)?;
     let ram = ask(&mut editor, "RAM (512M, 2G)", |text| Unit::Mib.parse(text))?;
     let cpu = ask(&mut editor, "CPUs", |text| parse_count(text, 1, u64::from(u16::MAX)))?;
@@ -32,6 +29,18 @@ pub fn register(session: &mut Session) -> Result<Output, Failure> {
     }
     let data = json!({"vm_id": name, "ram": ram, "cpu": cpu, "disks": disks});
     send_registration(session, data, &password)
+}
+
+/// Asks for the name of a VM.
+pub fn vm_name() -> Result<String, Failure> {
+    ask_name(&mut DefaultEditor::new().map_err(failure)?)
+}
+
+fn ask_name(editor: &mut DefaultEditor) -> Result<String, Failure> {
+    ask(editor, "VM ID", |text| match text {
+        "" => Err("a VM has a name".into()),
+        text => Ok(text.to_owned()),
+    })
 }
 
 /// Asks until the answer is right.
@@ -56,7 +65,7 @@ fn parse_count(text: &str, least: u64, most: u64) -> Result<u64, String> {
 
 fn failure(error: ReadlineError) -> Failure {
     match error {
-        ReadlineError::Interrupted | ReadlineError::Eof => Failure::failed("nothing was registered"),
+        ReadlineError::Interrupted | ReadlineError::Eof => Failure::failed("nothing was sent"),
         error => Failure::failed(format!("the terminal: {error}")),
     }
 }
