@@ -42,6 +42,7 @@ complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "register" -d 'R
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "authenticate" -d 'Log in as a VM, and print a token'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "logout" -d 'End the login and its tokens'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "vms" -d 'List VMs: all of them, or those in a state'
+complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "top" -d 'Show the VMs and the server\'s state, live'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "disks" -d 'List all disks'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "update" -d 'Change the RAM, CPUs or disks of the VM'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "list_active" -d 'List the open connections, and the VMs on them'
@@ -130,6 +131,20 @@ complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -s c -l columns
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l active -d 'The open connections'
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l authenticated -d 'Those that VMs are logged in on'
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -s h -l help -d 'Print help'
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l interval -d 'The time between two looks [default: 2s]' -r
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l server -d 'HOST:PORT or unix:PATH [VMHERD_SERVER]' -r
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l state-dir -d 'That daemon\'s own socket [VMHERD_STATE_DIR]' -r -F
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l timeout -d 'The time for a reply [default: 10s]' -r
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l vm -d 'Log in as this VM [VMHERD_PASSWORD]' -r
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l password-file -d 'Its first line is the password; -: stdin' -r -F
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l token-file -d 'Log in with this token [VMHERD_TOKEN]' -r -F
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l format -d 'table, compact, csv or json [default: table]' -r -f -a "table\t''
+compact\t''
+csv\t''
+json\t''"
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -s c -l columns -d 'Print these columns: a,b' -r
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -l once -d 'Print one table and end'
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand top" -s h -l help -d 'Print help'
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand disks" -l server -d 'HOST:PORT or unix:PATH [VMHERD_SERVER]' -r
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand disks" -l state-dir -d 'That daemon\'s own socket [VMHERD_STATE_DIR]' -r -F
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand disks" -l timeout -d 'The time for a reply [default: 10s]' -r

@@ -36,6 +36,7 @@ pub const SCHEMAS: Schemas = &[
     (&["list_auth", "--vm", "web-1"], "vms", VM),
     (&["list_authenticated", "--vm", "web-1"], "vms", VM),
     (&["list_all", "--vm", "web-1"], "vms", VM),
+    (&["top", "--once", "--vm", "web-1"], "vms", &["cpu", "disks", "ram", "since", "state", "vm_id"]),
     (&["disks", "--vm", "web-1"], "disks", DISK),
     (&["list_all_disks", "--vm", "web-1"], "disks", DISK),
     (&["update", "--ram", "1G", "--vm", "web-1"], "updated", CHANGE),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::User;
 
 /// A server that answers every line with `reply`. It serves until the test process ends.
-fn server(reply: &str) -> User {
+pub fn server(reply: &str) -> User {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let reply = format!("{reply}\n");
@@ -27,11 +27,11 @@ fn server(reply: &str) -> User {
     User::at(&address.to_string())
 }
 
-fn success(data: Value) -> String {
+pub fn success(data: Value) -> String {
     json!({"status": "success", "message": null, "data": data}).to_string()
 }
 
-const EVIL: &str = "a\u{1b}]0;x\u{7}\u{1b}[2Jb\n\r\tc\u{9b}31m\u{202e}d\u{2028}e";
+pub const EVIL: &str = "a\u{1b}]0;x\u{7}\u{1b}[2Jb\n\r\tc\u{9b}31m\u{202e}d\u{2028}e";
 
 #[test]
 fn names_of_a_hostile_server_are_escaped() {

@@ -15,3 +15,4 @@ mod registry;
 mod requests;
 mod support;
 mod terminal;
+mod top;

@@ -81,6 +81,16 @@ impl Terminal {
         run(&mut self.tmux(&["capture-pane", "-p", "-J", "-S", "-1000"])).stdout
     }
 
+    /// What tmux knows of the terminal, in its format.
+    pub fn property(&self, format: &str) -> String {
+        run(&mut self.tmux(&["display-message", "-p", format])).stdout.trim_end().to_owned()
+    }
+
+    pub fn resize(&self, columns: u16, lines: u16) {
+        let (columns, lines) = (columns.to_string(), lines.to_string());
+        run(&mut self.tmux(&["resize-window", "-x", &columns, "-y", &lines])).expect_success();
+    }
+
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         wait_until(&format!("the terminal shows {text:?}"), DEADLINE, || self.screen().contains(text));

@@ -2,7 +2,9 @@
 
 use clap::{Arg, ArgMatches};
 
-use crate::commands::{containers, convert, host, lists, login, metrics, operator, raw, ssh, update, wait};
+use crate::commands::{
+    containers, convert, host, lists, login, metrics, operator, raw, ssh, top, update, wait,
+};
 use crate::failure::Failure;
 use crate::output::{Output, Schema};
 use crate::session::Session;
@@ -127,6 +129,18 @@ pub static COMMANDS: &[Command] = &[
         schema: &lists::VMS,
         logs_in: true,
         run: lists::vms,
+        ..Command::DEFAULT
+    },
+    Command {
+        path: "top",
+        family: Family::Vms,
+        about: "Show the VMs and the server's state, live",
+        details: "Asks the daemon's own socket if it is there and no server and no login is given. q ends it, the arrows \
+                  scroll, s changes the order.",
+        arguments: top::arguments,
+        schema: &top::TOP,
+        destination: Destination::OwnSocketOrServer,
+        run: top::top,
         ..Command::DEFAULT
     },
     Command {

@@ -17,6 +17,18 @@ pub const WAIT: Duration = Duration::from_secs(300);
 pub const WAIT_INTERVAL: Duration = Duration::from_millis(250);
 /// The time for the greeting of an SSH server, after which the next attempt begins.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time between two looks of `top`, unless `--interval` is given.
+pub const TOP_INTERVAL: Duration = Duration::from_secs(2);
+/// The least of these times: `top` is no load for the server.
+pub const TOP_INTERVAL_LEAST: Duration = Duration::from_millis(100);
+/// The longest pause before `top` asks a lost server again, unless its interval is longer.
+pub const TOP_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The time for each reply in `top`, unless `--timeout` is given: keys wait for it.
+pub const TOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time for the rest of a key's sequence after Esc, for connections over a network.
+pub const TOP_ESCAPE_WAIT: Duration = Duration::from_millis(50);
+/// Bytes of keys that `top` reads at once; the rest waits.
+pub const TOP_KEYS_BYTES: usize = 256;
 /// A command is slow, and says so on a terminal, after this time.
 pub const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of a file with a password or a token: more than either has, and a line break.

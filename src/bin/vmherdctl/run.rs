@@ -20,6 +20,7 @@ pub fn run(
     style: &Style,
 ) -> Result<(), Failure> {
     session.columns = style.width.unwrap_or(session.columns);
+    session.is_bold = style.is_bold;
     match (command.run)(session, matches) {
         Ok(output) => print_output(&output, style),
         Err(mut failure) => {

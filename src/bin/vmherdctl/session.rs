@@ -17,6 +17,8 @@ pub struct Session {
     pub settings: Settings,
     /// The columns of the terminal, for drawings.
     pub columns: usize,
+    /// Whether the terminal may show bold text.
+    pub is_bold: bool,
     server: ServerAddress,
     client: Option<Client>,
     /// The token that requests carry.
@@ -24,6 +26,8 @@ pub struct Session {
     /// The VM that the connection is authenticated as, by its password.
     vm: Option<String>,
     is_console: bool,
+    /// Whether a slow call does not say so.
+    is_quiet: bool,
     /// The names of the last list.
     names: Vec<String>,
 }
@@ -34,11 +38,13 @@ impl Session {
         Ok(Session {
             settings,
             columns: DEFAULT_COLUMNS,
+            is_bold: false,
             server,
             client: None,
             token: None,
             vm: None,
             is_console: false,
+            is_quiet: false,
             names: Vec::new(),
         })
     }
@@ -124,6 +130,17 @@ impl Session {
         }
     }
 
+    /// Runs `run`, whose calls print no progress, and have this time unless `--timeout` is given.
+    pub fn quietly<T>(&mut self, timeout: Duration, run: impl FnOnce(&mut Session) -> T) -> T {
+        let given = self.settings.timeout;
+        self.settings.timeout = given.or(Some(timeout));
+        self.is_quiet = true;
+        let result = run(self);
+        self.is_quiet = false;
+        self.settings.timeout = given;
+        result
+    }
+
     /// Runs `call` on the connection.
     pub fn call<T>(
         &mut self,
@@ -139,7 +156,7 @@ impl Session {
         call: impl FnOnce(&mut Client) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
         let timeout = self.settings.timeout_or(usual);
-        let _progress = Progress::start("waiting for the server");
+        let _progress = (!self.is_quiet).then(|| Progress::start("waiting for the server"));
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(Client::connect_to(&self.server, Some(timeout))?),

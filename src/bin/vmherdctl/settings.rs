@@ -33,6 +33,8 @@ pub enum Destination {
     Server,
     /// The socket in the daemon's state directory, which knows the operator by their user.
     OwnSocket,
+    /// That socket if it is there and no login is given, else the default listener.
+    OwnSocketOrServer,
 }
 
 impl Settings {
@@ -60,15 +62,18 @@ impl Settings {
         match (&self.server, destination) {
             (Some(server), _) => Ok(server.clone()),
             (None, Destination::OwnSocket) => Ok(ServerAddress::Unix(self.state_dir()?.join(SOCKET_NAME))),
+            (None, Destination::OwnSocketOrServer) if self.has_own_socket() => {
+                self.server(Destination::OwnSocket)
+            }
             // A state directory that is named is that of the daemon to talk to.
-            (None, Destination::Server) if self.state_dir.is_some() => self.server(Destination::OwnSocket),
-            (None, Destination::Server) => Ok(ServerAddress::Tcp(DEFAULT_SERVER.into())),
+            (None, _) if self.state_dir.is_some() => self.server(Destination::OwnSocket),
+            (None, _) => Ok(ServerAddress::Tcp(DEFAULT_SERVER.into())),
         }
     }
 
-    /// Whether a server is given.
-    pub fn has_server(&self) -> bool {
-        self.server.is_some() || self.state_dir.is_some()
+    fn has_own_socket(&self) -> bool {
+        let has_login = self.vm.is_some() || self.token_file.is_some();
+        !has_login && self.state_dir().is_ok_and(|folder| folder.join(SOCKET_NAME).exists())
     }
 
     /// The daemon's state directory: as given; for root the service's, if it exists; else the daemon's default.

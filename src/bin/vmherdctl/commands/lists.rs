@@ -127,13 +127,18 @@ pub fn row(entry: &Value) -> Vec<Value> {
         // The server names it where it is true.
         "managed" if entry["vm_id"].is_null() => Value::Null,
         "managed" => entry["managed"].as_bool().unwrap_or(false).into(),
-        "disks" => match &entry["disks"] {
-            Value::Array(disks) => {
-                disks.iter().map(|disk| json!({"id": disk["id"], "disk_size": disk["disk_size"]})).collect()
-            }
-            other => other.clone(),
-        },
+        "disks" => sizes_of_disks(entry),
         name => entry[name].clone(),
     };
     VMS.columns.iter().map(value).collect()
+}
+
+/// The disks of a VM of the server, as columns of [`Kind::Disks`] have them.
+pub fn sizes_of_disks(entry: &Value) -> Value {
+    match &entry["disks"] {
+        Value::Array(disks) => {
+            disks.iter().map(|disk| json!({"id": disk["id"], "disk_size": disk["disk_size"]})).collect()
+        }
+        other => other.clone(),
+    }
 }

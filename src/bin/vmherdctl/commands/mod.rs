@@ -9,5 +9,6 @@ pub mod metrics;
 pub mod operator;
 pub mod raw;
 pub mod ssh;
+pub mod top;
 pub mod update;
 pub mod wait;

@@ -22,7 +22,7 @@ use crate::output::{Format, Style, fit_text};
 use crate::parser::{self, NotParsed};
 use crate::run::{self, report};
 use crate::session::Session;
-use crate::settings::{Destination, Settings};
+use crate::settings::Settings;
 
 /// Words that only the console has, each with a line for its help.
 pub const WORDS: [(&str, &str); 2] =
@@ -163,7 +163,7 @@ impl Console {
         style: &Style,
     ) -> Result<(), Failure> {
         run::check_columns(command, style)?;
-        if command.destination == Destination::OwnSocket && !self.session.settings.has_server() {
+        if self.session.settings.server(command.destination)? != *self.session.server() {
             let mut session = Session::new(self.session.settings.clone(), command.destination)?;
             let result = run::run(command, &mut session, matches, style);
             if !session.names().is_empty() {

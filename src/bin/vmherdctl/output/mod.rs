@@ -11,6 +11,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
+pub use cell::for_people;
 pub use text::{fit_text, width, wrap};
 
 /// The columns of a command's output. Its name is the key of the JSON document.
