@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::panic;
+use std::thread;
 use std::time::Duration;
 
 use super::frame::Line;
@@ -41,6 +43,11 @@ impl Screen {
         let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let raw = RawMode::enter(&input)?;
         let mut screen = Screen { input, output, _raw: raw, signals };
+        // The message of a panic would be lost with the other screen.
+        panic::set_hook(Box::new(|panic| {
+            let message = panic.to_string().replace('\n', "\r\n");
+            let _ = write!(io::stderr(), "{LEAVE}{message}\r\n");
+        }));
         screen.output.write_all(ENTER.as_bytes())?;
         Ok(screen)
     }
@@ -89,8 +96,12 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nothing is left to do for a terminal that is gone.
-        let _ = self.output.write_all(LEAVE.as_bytes());
+        // The hook has left the other screen.
+        if !thread::panicking() {
+            drop(panic::take_hook());
+            // Nothing is left to do for a terminal that is gone.
+            let _ = self.output.write_all(LEAVE.as_bytes());
+        }
     }
 }
 
