@@ -64,7 +64,8 @@ fn a_refused_token_is_replaced_by_means_of_the_password() {
     let site = Site::new();
     let _daemon = site.daemon().start();
     fs::create_dir(site.state_dir()).expect("a new directory");
-    fs::write(site.token(), "0123456789abcdef\nweb-1\n").expect("a new file");
+    let kept = format!("0123456789abcdef\n{NAME}\n{}\n", site.server());
+    fs::write(site.token(), kept).expect("a new file");
     let mut agent = Agent::start(site.registering_agent());
     agent.wait_for_log("by password");
     let log = agent.stop();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use vmherd::client::NewVm;
+use vmherd::client::{NewVm, ServerAddress};
 
 use crate::agent::backlog::Backlog;
 use crate::agent::credentials::Credentials;
@@ -34,10 +34,11 @@ impl Reporter {
         let outbox = Arc::new(Outbox::new(backlog));
         let registration = NewVm { vm_id: name.clone(), ram: 512, cpu: 1, ..NewVm::default() };
         let logins = Arc::clone(logins);
+        let server: ServerAddress = site.server().parse().expect("an address");
         let uplink = Uplink::new(
-            site.server().parse().expect("an address"),
+            server.clone(),
             name.clone(),
-            Credentials::new(state_dir, name.clone(), None, Some(site.password())),
+            Credentials::new(state_dir, server, name.clone(), None, Some(site.password())),
             Some(registration),
             Arc::clone(&outbox),
             move || {

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use vmherd::client::ServerAddress;
 
 use super::limits;
 
 /// Where the credentials are. Files are read when they are needed, so that a changed one counts at the next login.
 pub struct Credentials {
     state_dir: PathBuf,
+    server: ServerAddress,
     /// The name of the VM.
     name: String,
     token_file: Option<PathBuf>,
@@ -46,17 +48,18 @@ impl TokenFile {
 }
 
 impl Credentials {
-    /// The credentials of the VM `name`; its token is kept in `state_dir`, which exists.
+    /// The credentials of the VM `name` for `server`; its token is kept in `state_dir`, which exists.
     pub fn new(
         state_dir: PathBuf,
+        server: ServerAddress,
         name: String,
         token_file: Option<PathBuf>,
         password_file: Option<PathBuf>,
     ) -> Credentials {
-        Credentials { state_dir, name, token_file, password_file }
+        Credentials { state_dir, server, name, token_file, password_file }
     }
 
-    /// The tokens to try, in order: the kept one, unless it is of another VM, then that of the token file.
+    /// The tokens to try, in order: the kept one, unless it is of another VM or server, then that of the token file.
     pub fn tokens(&self) -> io::Result<Vec<String>> {
         let kept = self.read_kept()?;
         let given = self.token_file.as_deref().map(TokenFile::read).transpose()?.unwrap_or_default();
@@ -76,15 +79,17 @@ impl Credentials {
         // Left by a crash, and possibly with another mode.
         remove(&new)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        write!(file, "{token}\n{}\n", self.name)?;
+        write!(file, "{token}\n{}\n{}\n", self.name, self.server)?;
         file.sync_all()?;
         fs::rename(&new, self.kept())?;
         File::open(&self.state_dir)?.sync_all()
     }
 
-    /// The time since a token was kept; `None` if none is.
+    /// The time since a token was kept; `None` if none is. A token from the future, before the clock was set back, is of
+    /// unknown age, and counts as old.
     pub fn kept_age(&self) -> Option<Duration> {
-        fs::metadata(self.kept()).ok()?.modified().ok()?.elapsed().ok()
+        let modified = fs::metadata(self.kept()).ok()?.modified().ok()?;
+        Some(modified.elapsed().unwrap_or(Duration::MAX))
     }
 
     /// Forgets `token`, which the server has refused, if it is the kept one.
@@ -95,12 +100,13 @@ impl Credentials {
         }
     }
 
-    /// The kept token: the first line of its file, if the second one is the name of the VM.
+    /// The kept token: the first line of its file, if the second one is the name of the VM and the third one the address
+    /// of the server. Another server must not get it.
     fn read_kept(&self) -> io::Result<Option<String>> {
         let text = read_text(&self.kept())?;
         let mut lines = text.lines();
         let token = lines.next().map(str::to_owned);
-        Ok(token.filter(|_| lines.next() == Some(&self.name)))
+        Ok(token.filter(|_| lines.eq([self.name.as_str(), &self.server.to_string()])))
     }
 
     fn kept(&self) -> PathBuf {
@@ -144,16 +150,24 @@ const NEW_TOKEN: &str = "token.new";
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::time::SystemTime;
 
     #[test]
     fn kept_tokens_come_before_given_ones() {
         let directory = std::env::temp_dir().join(format!("vmherd-credentials-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let (given, password) = (directory.join("given"), directory.join("password"));
-        let of = |name: &str| {
-            Credentials::new(directory.clone(), name.into(), Some(given.clone()), Some(password.clone()))
+        let of = |server: &str, name: &str| {
+            let server = server.parse().unwrap();
+            Credentials::new(
+                directory.clone(),
+                server,
+                name.into(),
+                Some(given.clone()),
+                Some(password.clone()),
+            )
         };
-        let credentials = of("web-1");
+        let credentials = of("10.0.2.2:8888", "web-1");
         assert_eq!((credentials.tokens().unwrap(), credentials.password().unwrap()), (vec![], None));
         fs::write(&given, "one\r\n").unwrap();
         fs::write(&password, " pass word \nmore\n").unwrap();
@@ -177,9 +191,21 @@ mod tests {
         assert!(credentials.kept_age().is_some_and(|age| age < Duration::from_secs(60)));
         credentials.forget("one").unwrap();
         assert_eq!(credentials.tokens().unwrap(), ["two", "one"], "the file is not the agent's");
-        assert_eq!(of("web-2").tokens().unwrap(), ["one"], "a token of another VM");
+        assert_eq!(of("10.0.2.2:8888", "web-2").tokens().unwrap(), ["one"], "a token of another VM");
+        let elsewhere = of("10.0.2.3:8888", "web-1");
+        assert_eq!(elsewhere.tokens().unwrap(), ["one"], "a token of another server");
+        elsewhere.forget("two").unwrap();
+        assert_eq!(of("tcp://10.0.2.2:8888", "web-1").tokens().unwrap(), ["two", "one"], "the same server");
+        let file = File::open(directory.join(TOKEN)).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+        assert!(
+            credentials.kept_age().is_some_and(|age| age > 2 * limits::TOKEN_AGE_MAX),
+            "the future is old"
+        );
         credentials.forget("two").unwrap();
         assert_eq!(credentials.tokens().unwrap(), ["one"]);
+        fs::write(directory.join(TOKEN), "two\nweb-1\n").unwrap();
+        assert_eq!(credentials.tokens().unwrap(), ["one"], "a token of an unknown server");
 
         fs::write(&password, "x".repeat(limits::SECRET_FILE_BYTES_MAX as usize + 1)).unwrap();
         let error = credentials.password().unwrap_err().to_string();

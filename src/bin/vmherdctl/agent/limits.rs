@@ -52,7 +52,7 @@ pub const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The age at which a token is replaced, at least; each agent draws one up to twice as long. A token is valid for a day, so
 /// an agent has a valid one whenever the server restarts, and the server need not hash the passwords of all at once.
 pub const TOKEN_AGE_MAX: Duration = Duration::from_secs(6 * 3600);
-/// Pause after a token could not be replaced: a wrong password delays the logins of others.
+/// Time between two attempts to replace a token: a wrong password delays the logins of others.
 pub const TOKEN_RETRY: Duration = Duration::from_secs(3600);
 /// Time between two looks at an idle connection: a restarted server is noticed that much later.
 pub const IDLE_CHECK: Duration = Duration::from_millis(500);

@@ -80,6 +80,7 @@ fn serve(settings: Settings) -> io::Result<()> {
     let registration = settings.register.then(|| host.registration());
     let credentials = Credentials::new(
         state_dir.clone(),
+        settings.server.clone(),
         settings.name.clone(),
         settings.token_file,
         settings.password_file,

@@ -32,6 +32,8 @@ pub struct Uplink<F> {
     refused: Backoff,
     /// The age at which the kept token is replaced.
     token_age_max: Duration,
+    /// When this was tried last.
+    renewal_tried: Option<Instant>,
     refusals: Refusals,
 }
 
@@ -73,6 +75,7 @@ impl<F: FnMut()> Uplink<F> {
             reconnect,
             refused,
             token_age_max: limits::TOKEN_AGE_MAX.mul_f64(1.0 + random_fraction()),
+            renewal_tried: None,
             refusals: Refusals::default(),
         }
     }
@@ -164,12 +167,11 @@ impl<F: FnMut()> Uplink<F> {
             return Ok(());
         }
         let Ok(Some(password)) = self.credentials.password() else { return Ok(()) };
-        let age_max = self.token_age_max;
-        // Unless it succeeds now.
-        self.token_age_max += limits::TOKEN_RETRY;
-        self.log_in_by_password(client, &password)?;
-        self.token_age_max = age_max;
-        Ok(())
+        if self.renewal_tried.is_some_and(|tried| tried.elapsed() < limits::TOKEN_RETRY) {
+            return Ok(());
+        }
+        self.renewal_tried = Some(Instant::now());
+        self.log_in_by_password(client, &password)
     }
 
     /// Authenticates by password and keeps the token.
