@@ -5,6 +5,8 @@
 //! nothing, since a second `put` of the same key and second replaces the first. When the file is full, its oldest samples
 //! are dropped, and the rest is copied into a new file.
 //!
+//! A damaged record is skipped as long as its length leads to the next one.
+//!
 //! While the file can't be written (a full disk, say), a bounded number of samples waits in memory.
 
 use std::collections::VecDeque;
@@ -33,6 +35,8 @@ pub struct Backlog {
     end: u64,
     /// Bytes by which the file was shortened at its beginning: a position is this and an offset.
     removed: u64,
+    /// Damaged samples in the file that the log has.
+    damaged: usize,
     in_memory: VecDeque<Sample>,
     /// Samples that have left the memory, whose numbers precede the first one there.
     left_memory: u64,
@@ -45,6 +49,8 @@ pub struct Backlog {
 /// The oldest samples, as many as fit into a request.
 pub struct Batch {
     pub samples: Vec<Sample>,
+    /// Damaged samples among them.
+    damaged: usize,
     end: BatchEnd,
 }
 
@@ -55,8 +61,8 @@ enum BatchEnd {
 }
 
 impl Backlog {
-    /// Opens the backlog in `directory`, which exists, and cuts off what a crash has left unfinished at its end. An error if
-    /// another agent uses the directory.
+    /// Opens the backlog in `directory`, which exists, and cuts off what a crash has left unfinished at its end. A file
+    /// of something else is put aside. An error if another agent uses the directory.
     pub fn open(directory: &Path, bytes_max: u64) -> io::Result<Backlog> {
         let path = directory.join(FILE);
         let directory = File::open(directory)?;
@@ -75,6 +81,7 @@ impl Backlog {
             head: MAGIC.len() as u64,
             end: MAGIC.len() as u64,
             removed: 0,
+            damaged: 0,
             in_memory: VecDeque::new(),
             left_memory: 0,
             lost: 0,
@@ -110,34 +117,35 @@ impl Backlog {
             bytes += sample.request_bytes();
             bytes <= limits::BATCH_BYTES
         };
-        let mut at = self.head;
+        let (mut at, mut damaged) = (self.head, 0);
         while at < self.end {
             let Some((sample, length)) = self.read(at) else {
                 self.drop_damaged(at);
                 break;
             };
-            if !fits(&sample) {
-                break;
+            match sample {
+                Some(sample) if !fits(&sample) => break,
+                Some(sample) => samples.push(sample),
+                None => damaged += 1,
             }
-            samples.push(sample);
             at += length;
         }
         if !samples.is_empty() {
-            return Some(Batch { samples, end: BatchEnd::Position(self.removed + at) });
+            return Some(Batch { samples, damaged, end: BatchEnd::Position(self.removed + at) });
+        }
+        if damaged > 0 {
+            self.remove_until(at, damaged);
         }
         samples.extend(self.in_memory.iter().take_while(|sample| fits(sample)).cloned());
         let end = BatchEnd::NumberInMemory(self.left_memory + samples.len() as u64);
-        (!samples.is_empty()).then_some(Batch { samples, end })
+        (!samples.is_empty()).then_some(Batch { samples, damaged: 0, end })
     }
 
     /// Removes the samples of `batch`, as far as they were not dropped meanwhile.
     pub fn remove(&mut self, batch: &Batch) {
         match batch.end {
             BatchEnd::Position(end) => {
-                self.head = self.head.max(end.saturating_sub(self.removed));
-                if self.head >= self.end {
-                    self.clear();
-                }
+                self.remove_until(end.saturating_sub(self.removed), batch.damaged);
             }
             BatchEnd::NumberInMemory(end) => {
                 while self.left_memory < end && self.in_memory.pop_front().is_some() {
@@ -150,10 +158,11 @@ impl Backlog {
     /// The number of samples. Reads the whole file.
     pub fn count(&self) -> usize {
         let mut records = BufReader::new(ReadAt(&self.file, self.head).take(self.end - self.head));
-        self.in_memory.len() + iter::from_fn(|| read_record(&mut records)).count()
+        self.in_memory.len()
+            + iter::from_fn(|| read_record(&mut records)).filter(|(sample, _)| sample.is_some()).count()
     }
 
-    /// Finds the end of the last whole record.
+    /// Finds the end of the last whole record, and counts the damaged ones before it.
     fn recover(&mut self) -> io::Result<()> {
         match fs::remove_file(self.path.with_extension(NEW)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -163,22 +172,41 @@ impl Backlog {
         let mut reader = BufReader::new(ReadAt(&self.file, 0));
         let mut magic = Vec::new();
         reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic)?;
-        if !MAGIC.starts_with(&magic) {
-            return Err(io::Error::new(ErrorKind::InvalidData, "this is not the backlog of an agent"));
-        }
         if magic != MAGIC {
-            // New, or its making was interrupted.
+            // New, or its making was interrupted; or something else.
+            if !MAGIC.starts_with(&magic) {
+                self.put_aside()?;
+            }
             self.file.write_all_at(MAGIC, 0)?;
             self.file.set_len(self.end)?;
             self.file.sync_all()?;
             return self.directory.sync_all();
         }
-        self.end += iter::from_fn(|| read_record(&mut reader)).map(|(_, length)| length).sum::<u64>();
+        let (mut at, mut damaged) = (self.end, 0);
+        for (sample, length) in iter::from_fn(|| read_record(&mut reader)) {
+            at += length;
+            damaged += usize::from(sample.is_none());
+            if sample.is_some() {
+                (self.end, self.damaged) = (at, damaged);
+            }
+        }
+        if self.damaged > 0 {
+            log_damaged(self.damaged);
+        }
         if self.end < length {
             warn!("the end of the backlog was not finished: {} bytes are cut off", length - self.end);
             self.file.set_len(self.end)?;
             self.file.sync_all()?;
         }
+        Ok(())
+    }
+
+    /// Renames the file, and begins a new one.
+    fn put_aside(&mut self) -> io::Result<()> {
+        let aside = self.path.with_extension(DAMAGED);
+        warn!("{} is not the backlog of an agent: it is now {}", self.path.display(), aside.display());
+        fs::rename(&self.path, aside)?;
+        self.file = options().create_new(true).open(&self.path)?;
         Ok(())
     }
 
@@ -198,15 +226,19 @@ impl Backlog {
     /// Drops the oldest samples, and copies the others into a new file.
     fn make_room(&mut self) -> io::Result<()> {
         let keep_max = self.bytes_max - self.bytes_max / limits::BACKLOG_BYTES_DROPPED;
-        let mut dropped = 0;
+        let (mut dropped, mut damaged) = (0, 0);
         while self.end - self.head + MAGIC.len() as u64 > keep_max {
-            let Some((_, length)) = self.read(self.head) else {
+            let Some((sample, length)) = self.read(self.head) else {
                 self.drop_damaged(self.head);
                 break;
             };
             self.head += length;
-            dropped += 1;
+            match sample {
+                Some(_) => dropped += 1,
+                None => damaged += 1,
+            }
         }
+        self.pass_damaged(damaged);
         if dropped > 0 {
             warn!("the backlog is full: the oldest {dropped} samples are dropped");
         }
@@ -225,6 +257,24 @@ impl Backlog {
         self.directory.sync_all()
     }
 
+    /// Removes what is before the offset `at`, `damaged` samples of which are damaged.
+    fn remove_until(&mut self, at: u64, damaged: usize) {
+        self.pass_damaged(damaged);
+        self.head = self.head.max(at);
+        if self.head >= self.end {
+            self.clear();
+        }
+    }
+
+    /// Logs those of `count` damaged samples that were not when the backlog was opened.
+    fn pass_damaged(&mut self, count: usize) {
+        let known = count.min(self.damaged);
+        self.damaged -= known;
+        if count > known {
+            log_damaged(count - known);
+        }
+    }
+
     /// Empties the file.
     fn clear(&mut self) {
         let start = MAGIC.len() as u64;
@@ -235,7 +285,7 @@ impl Backlog {
         }
     }
 
-    /// Drops everything from `at` on, where a record was damaged after it was written.
+    /// Drops everything from `at` on, where the length of a record was damaged after it was written.
     fn drop_damaged(&mut self, at: u64) {
         error!("the backlog is damaged: its last {} bytes are dropped", self.end - at);
         self.end = at;
@@ -244,9 +294,9 @@ impl Backlog {
         }
     }
 
-    /// The record at the offset `at`, and its length.
-    fn read(&self, at: u64) -> Option<(Sample, u64)> {
-        read_record(&mut ReadAt(&self.file, at))
+    /// The record at the offset `at`, as `read_record` has it.
+    fn read(&self, at: u64) -> Option<(Option<Sample>, u64)> {
+        read_record(&mut ReadAt(&self.file, at).take(self.end - at))
     }
 
     fn append_in_memory(&mut self, sample: Sample) {
@@ -270,14 +320,18 @@ impl Read for ReadAt<'_> {
     }
 }
 
-/// The next record of `reader`, and its length.
-fn read_record(reader: &mut impl Read) -> Option<(Sample, u64)> {
+fn log_damaged(count: usize) {
+    error!("the backlog is damaged: {count} damaged samples are dropped");
+}
+
+/// The sample of the next record of `reader`, unless it is damaged, and the record's length; `None` at the end.
+fn read_record(reader: &mut impl Read) -> Option<(Option<Sample>, u64)> {
     let mut head = [0; HEAD_BYTES];
     reader.read_exact(&mut head).ok()?;
     let head = RecordHead::parse(&head)?;
     let mut payload = vec![0; head.payload_bytes()];
     reader.read_exact(&mut payload).ok()?;
-    Some((head.sample(&payload)?, (HEAD_BYTES + payload.len()) as u64))
+    Some((head.sample(&payload), (HEAD_BYTES + payload.len()) as u64))
 }
 
 fn options() -> OpenOptions {
@@ -290,6 +344,8 @@ fn options() -> OpenOptions {
 const FILE: &str = "backlog";
 /// The extension of the file that is to replace it.
 const NEW: &str = "new";
+/// The extension of a file of something else that was in its place.
+const DAMAGED: &str = "damaged";
 /// What the file begins with.
 const MAGIC: &[u8; 8] = b"vmherd-1";
 

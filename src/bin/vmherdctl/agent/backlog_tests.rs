@@ -108,15 +108,52 @@ fn a_torn_end_is_cut_off_at_every_length() {
 }
 
 #[test]
-fn damage_in_the_middle_costs_what_follows_only() {
+fn damage_in_the_middle_costs_the_damaged_samples_only() {
     let directory = Directory::new();
     let record = sample(0).to_record().len();
     let mut backlog = directory.open();
     (0..9).for_each(|timestamp| backlog.append(sample(timestamp)));
-    backlog.file.write_all_at(b"?", (MAGIC.len() + 4 * record + 20) as u64).unwrap();
+    let damage = |backlog: &Backlog, index: usize, at: usize| {
+        backlog.file.write_all_at(b"?", (MAGIC.len() + index * record + at) as u64).unwrap();
+    };
+    // The first one is noticed when the backlog is opened, the others when they are read.
+    damage(&backlog, 4, 20);
+    drop(backlog);
+    let mut backlog = directory.open();
+    assert_eq!((backlog.damaged, backlog.count()), (1, 8));
+    damage(&backlog, 0, 20);
+    damage(&backlog, 7, 20);
+    damage(&backlog, 8, 20);
+    assert_eq!(drain(&mut backlog), [1, 2, 3, 5, 6]);
+    assert_eq!((backlog.damaged, backlog.end), (0, MAGIC.len() as u64), "it is truncated");
+
+    (0..9).for_each(|timestamp| backlog.append(sample(timestamp)));
+    (0..9).for_each(|index| damage(&backlog, index, 20));
+    assert!(backlog.batch().is_none());
+    assert_eq!(backlog.end, MAGIC.len() as u64, "it is truncated");
+
+    // Where the next sample begins is not known.
+    (0..9).for_each(|timestamp| backlog.append(sample(timestamp)));
+    damage(&backlog, 4, 3);
     assert_eq!(drain(&mut backlog), [0, 1, 2, 3]);
     backlog.append(sample(9));
     assert_eq!(drain(&mut backlog), [9]);
+}
+
+#[test]
+fn damaged_samples_at_the_end_are_cut_off() {
+    let directory = Directory::new();
+    let record = sample(0).to_record().len();
+    let mut backlog = directory.open();
+    (0..5).for_each(|timestamp| backlog.append(sample(timestamp)));
+    for index in [1, 3, 4] {
+        backlog.file.write_all_at(b"?", (MAGIC.len() + index * record + 20) as u64).unwrap();
+    }
+    drop(backlog);
+    let mut backlog = directory.open();
+    assert_eq!((backlog.damaged, backlog.end), (1, (MAGIC.len() + 3 * record) as u64));
+    backlog.append(sample(5));
+    assert_eq!(drain(&mut backlog), [0, 2, 5]);
 }
 
 #[test]
@@ -210,12 +247,17 @@ fn a_directory_is_for_one_agent() {
 }
 
 #[test]
-fn a_file_of_something_else_is_left_alone() {
+fn a_file_of_something_else_is_put_aside() {
     let directory = Directory::new();
-    fs::write(directory.file(), "something else").unwrap();
-    let error = Backlog::open(&directory.0, BYTES_MAX).err().expect("it is not a backlog");
-    assert_eq!(error.kind(), ErrorKind::InvalidData);
-    assert_eq!(fs::read(directory.file()).unwrap(), b"something else");
+    let aside = directory.0.join("backlog.damaged");
+    for content in ["something else", "another thing"] {
+        fs::write(directory.file(), content).unwrap();
+        let mut backlog = directory.open();
+        backlog.append(sample(1));
+        drop(backlog);
+        assert_eq!(drain(&mut directory.open()), [1]);
+        assert_eq!(fs::read_to_string(&aside).unwrap(), content);
+    }
 }
 
 #[test]
