@@ -7,7 +7,7 @@ use std::io::Write;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A state directory that is removed with this.
@@ -50,6 +50,24 @@ impl StateDir {
 impl Drop for StateDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process that ends with the test, also with one that fails.
+struct Process(Child);
+
+impl Process {
+    /// Starts `command` with its standard error in a pipe.
+    fn spawn(mut command: Command) -> Process {
+        Process(command.stderr(Stdio::piped()).spawn().expect("the program runs"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended, unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -210,12 +228,8 @@ fn an_uncreatable_state_directory_is_a_failure() {
 fn the_daemon_prints_its_address_and_stops_on_a_signal() {
     for signal in ["TERM", "INT"] {
         let dir = StateDir::new();
-        let mut child = dir
-            .vmherd(&["--listen=tcp://127.0.0.1:0", "--store=memory:"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let mut log = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
+        let mut daemon = Process::spawn(dir.vmherd(&["--listen=tcp://127.0.0.1:0", "--store=memory:"]));
+        let mut log = BufReader::new(daemon.0.stderr.take().expect("it is a pipe")).lines();
         let mut line_with = |part: &str| {
             let line = log.find(|line| line.as_ref().is_ok_and(|line| line.contains(part)));
             line.unwrap_or_else(|| panic!("nothing said {part:?}")).expect("it is text")
@@ -224,9 +238,9 @@ fn the_daemon_prints_its_address_and_stops_on_a_signal() {
         let port = line.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
         assert!(port.is_some_and(|port| port != 0), "{line}");
         line_with(&format!("listening on unix:{}/vmherd.sock", dir.0.display()));
-        kill(signal, child.id());
+        kill(signal, daemon.0.id());
         assert!(line_with(&format!("SIG{signal}")).contains("INFO "));
-        assert_eq!(child.wait().expect("the program ends").code(), Some(0));
+        assert_eq!(daemon.0.wait().expect("the program ends").code(), Some(0));
     }
 }
 
@@ -407,12 +421,9 @@ fn a_new_state_directory_is_accessible_to_its_owner_only() {
 #[test]
 fn vms_are_managed_while_a_daemon_runs() {
     let dir = StateDir::new();
-    let mut child = dir
-        .vmherd(&["--listen=tcp://127.0.0.1:0", "--argon2-memory=64", "--argon2-passes=1"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut log = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
+    let settings = ["--listen=tcp://127.0.0.1:0", "--argon2-memory=64", "--argon2-passes=1"];
+    let mut daemon = Process::spawn(dir.vmherd(&settings));
+    let mut log = BufReader::new(daemon.0.stderr.take().expect("it is a pipe")).lines();
     let line = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("listening on tcp://")));
     let address = line.expect("it listens").unwrap().rsplit_once("tcp://").unwrap().1.to_owned();
     dir.vm(&["add", "a", "--ram=1", "--cpu=1"], "correct horse\n").succeeds("added a\n");
@@ -432,8 +443,8 @@ fn vms_are_managed_while_a_daemon_runs() {
     assert_eq!(ask("battery staple"), "success");
     dir.vm(&["remove", "a"], "").succeeds("removed a\n");
     assert_eq!(ask("battery staple"), "error");
-    kill("TERM", child.id());
-    assert_eq!(child.wait().expect("the program ends").code(), Some(0));
+    kill("TERM", daemon.0.id());
+    assert_eq!(daemon.0.wait().expect("the program ends").code(), Some(0));
 }
 
 fn kill(signal: &str, process: u32) {
