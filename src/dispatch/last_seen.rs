@@ -16,6 +16,8 @@ impl<J: Jobs> Dispatcher<J> {
         if let Some(vms) = self.app.presence_mut().last_seen_mut().take_batch(now.instant) {
             self.submit_internal(Work::Write(Write::Seen { vms }), InternalJob::WriteSeen, now.instant);
         }
+        // A timer of the past has fired, and is armed again if more is to do at once.
+        self.seen_armed = self.seen_armed.filter(|at| *at > now.instant);
         let next = self.app.presence().last_seen().next_write();
         if next != self.seen_armed {
             self.seen_armed.into_iter().for_each(|at| self.timers.disarm(at, Timer::Seen));

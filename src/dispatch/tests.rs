@@ -11,7 +11,7 @@ use crate::app::presence::ListenerPolicy;
 use crate::app::token::{self, SystemRandom};
 use crate::app::{self, App};
 use crate::embed::{Embedding, HandlerRequest, Handlers, HypervisorHandle, Responder, TestHypervisor};
-use crate::ids::{AccessTokenId, ServerId};
+use crate::ids::{AccessTokenId, ServerId, VmId};
 use crate::model::{
     Access, AccessGroup, AccessTokenChange, AnonymousAccess, CustomCommands, CustomKind, Peer, Response,
     Secret,
@@ -332,4 +332,29 @@ fn where_none_is_demanded_an_access_token_is_ignored() {
 fn other_dialects_need_no_access_token() {
     let mut bed = Bed::new(10);
     assert_eq!(bed.ask("{\"command\": \"ping\"}"), ("PONG".to_owned(), Vec::new()));
+}
+
+/// Each tick of a stop forgets a batch of times that are stored already, and the next follows at once.
+#[test]
+fn a_stop_does_not_pause_between_batches_of_times() {
+    let mut bed = Bed::new(10);
+    let batches = 3;
+    let seen = bed.dispatcher.app.presence_mut().last_seen_mut();
+    for vm in 0..batches * limits::SEEN_BATCH_MAX as i64 {
+        seen.note(VmId(vm), NOW.unix, NOW.instant);
+    }
+    while seen.take_batch(NOW.instant).is_some() {
+        seen.written(NOW.instant);
+    }
+    let now = Now { instant: NOW.instant + Duration::from_secs(1), ..NOW };
+    bed.dispatcher.begin_stop(now.instant);
+    for _ in 0..=batches {
+        assert!(bed.dispatcher.timers.next().is_some_and(|at| at <= now.instant), "it goes on at once");
+        while bed.dispatcher.timers.pop_due(now.instant).is_some() {}
+        bed.dispatcher.write_seen(now);
+        if bed.dispatcher.has_written_seen() {
+            return;
+        }
+    }
+    panic!("times are left");
 }

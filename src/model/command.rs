@@ -167,7 +167,7 @@ pub enum VmOperation {
     EndSessions,
     /// Change its password, make its connections anonymous, and revoke its tokens.
     ChangePassword(Secret),
-    /// Remove it with its disks and tokens, and close its connections.
+    /// Remove it with its disks and tokens, and log its connections out.
     Remove,
 }
 

@@ -177,8 +177,9 @@ impl StageInfo for Stage {
 
     fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
         match self {
-            // The VM changed after the password check.
-            Stage::Store { .. } => Failure::InvalidCredentials,
+            // The VM changed after the password check: its logins were ended, or it has another password. Another try
+            // finds out which; a right password must not count as a wrong one.
+            Stage::Store { .. } => Failure::Busy,
             Stage::Find { .. } | Stage::Verify { .. } => Failure::AuthenticationRequired,
             Stage::Logout { login } => {
                 app.presence.log_out_as(conn, login);

@@ -203,10 +203,8 @@ impl StageInfo for Stage {
 
     fn not_current(&self, app: &mut App, conn: ConnId) -> Failure {
         match self {
-            // The VM changed after the password check.
-            Stage::JoinStore { scope: Some(_), .. } => Failure::InvalidCredentials,
-            // The VM was removed or got a password after the lookup: a retry finds out.
-            Stage::JoinStore { scope: None, .. } => Failure::Busy,
+            // The VM changed after the lookup or the password check: a retry finds out how.
+            Stage::JoinStore { .. } => Failure::Busy,
             Stage::RevokeTokens { login } => {
                 app.presence.log_out_as(conn, login);
                 Failure::NotAuthorized
