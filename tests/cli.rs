@@ -57,7 +57,6 @@ impl Drop for StateDir {
 struct Process(Child);
 
 impl Process {
-    /// Starts `command` with its standard error in a pipe.
     fn spawn(mut command: Command) -> Process {
         Process(command.stderr(Stdio::piped()).spawn().expect("the program runs"))
     }
@@ -65,9 +64,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended, unless the test failed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.0.kill().and_then(|()| self.0.wait());
     }
 }
 

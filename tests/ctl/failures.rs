@@ -184,3 +184,29 @@ fn every_command_says_what_is_wrong_with_its_arguments() {
         fails(&user, &arguments, 2, "usage");
     }
 }
+
+/// A token that nobody has read would be lost without a word.
+#[test]
+fn a_secret_that_is_not_printed_is_a_failure() {
+    let daemon = Daemon::start();
+    let user = User::of(&daemon).with_password();
+    user.register("web-1", &[]);
+    let mut command = user.command(&["authenticate", "web-1"]);
+    command.stdout(std::fs::File::options().write(true).open("/dev/full").expect("a device"));
+    let ran = command.output().expect("the program runs");
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(
+        (ran.status.code(), errors.contains("done, but the result was not printed")),
+        (Some(7), true),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_host_that_is_not_known_yet_is_waited_for() {
+    let user = User::at("tcp://127.0.0.1:1");
+    let wait = |address: &str| {
+        user.run(&["wait", "x", "--for", "ssh", "--address", address, "--within", "0.3s"]).code()
+    };
+    assert_eq!((wait("name.invalid:22"), wait("name.invalid")), (Some(6), Some(2)));
+}

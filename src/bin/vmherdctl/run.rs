@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 use crate::command_table::Command;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::output::{FORMATS, Format, Output, Style};
 use crate::session::Session;
 use crate::sys::terminal_columns;
@@ -74,7 +74,14 @@ pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
 /// Prints the output of a command.
 pub fn print_output(output: &Output, style: &Style) -> Result<(), Failure> {
     let mut bytes = BufWriter::new(io::stdout().lock());
-    quietly(output.write(style, &mut bytes).and_then(|()| bytes.flush()))
+    let written = output.write(style, &mut bytes).and_then(|()| bytes.flush());
+    match written {
+        Err(error) if output.is_unique => {
+            let why = format!("done, but the result was not printed: standard output: {error}");
+            Err(Failure::new(Class::Partial, why))
+        }
+        written => quietly(written),
+    }
 }
 
 /// Prints a text.

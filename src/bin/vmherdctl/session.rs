@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vmherd::Secret;
 use vmherd::client::{Client, ClientError, ServerAddress};
+use vmherd::{Escaped, Secret};
 
 use crate::failure::Failure;
 use crate::limits;
@@ -70,7 +70,8 @@ impl Session {
 
     /// Keeps the names of VMs, for completion.
     pub fn remember_names<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
-        self.names = names.take(limits::COMPLETED_NAMES_MAX).map(str::to_owned).collect();
+        let names = names.filter(|name| is_plain(name)).take(limits::COMPLETED_NAMES_MAX);
+        self.names = names.map(str::to_owned).collect();
     }
 
     /// Checks that the server answers.
@@ -186,5 +187,23 @@ impl Session {
     }
 }
 
+/// Whether a server's name of a VM may stand in a line of the console: a terminal shows it as it is, and it is no option.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with('-') && Escaped(name).to_string() == name
+}
+
 /// Where the terminal does not say.
 const DEFAULT_COLUMNS: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn names_that_a_terminal_would_obey_are_not_completed() {
+        assert!(is_plain("web-1") && is_plain("näme"));
+        for name in ["a\u{1b}]0;x\u{7}", "b\u{9b}31m", "c\u{202e}", "d\n", "--help", "-x"] {
+            assert!(!is_plain(name), "{name:?}");
+        }
+    }
+}

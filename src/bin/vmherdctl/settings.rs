@@ -124,6 +124,8 @@ fn parse_server(text: &str, origin: &str) -> Result<ServerAddress, Failure> {
     })
 }
 
+/// Variables with secrets, which programs that this one runs do not get.
+pub const SECRET_VARIABLES: [&str; 2] = ["VMHERD_PASSWORD", "VMHERD_TOKEN"];
 /// Where the daemon listens by default.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:8888";
 const SERVICE_STATE_DIR: &str = "/var/lib/vmherd";

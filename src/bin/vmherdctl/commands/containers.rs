@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use serde_json::{Value, json};
+use vmherd::ContainerId;
 
 use super::ssh::forget_key;
 use super::wait::{Target, wait_for_ssh, within};
@@ -66,7 +67,12 @@ pub fn create(session: &mut Session, matches: &ArgMatches) -> Result<Output, Fai
     }
     let data = session.call_within(limits::CONTAINER_TIMEOUT, |client| client.verb("CREATE", json!({})))?;
     let output = record(&CREATED, &data);
+    let output = if is_stored { output } else { output.unique() };
     let name = data["container_uuid"].as_str().unwrap_or_default();
+    let is_whole = CREATED.columns.iter().all(|column| !data[column.name].is_null());
+    if !is_whole || ContainerId::parse(name).is_none() {
+        return Err(Failure::failed("the reply to CREATE is not one of this protocol").with_output(output));
+    }
     let stored = match is_stored {
         true => Credentials::open().and_then(|mut kept| kept.add(&server, name, data.clone())),
         false => Ok(()),

@@ -12,6 +12,7 @@ use crate::arguments::positional;
 use crate::failure::Failure;
 use crate::output::{Column, Kind, Output, Schema, Shape};
 use crate::session::Session;
+use crate::settings::SECRET_VARIABLES;
 
 pub static PROGRAM: Schema = Schema {
     name: "program",
@@ -48,6 +49,9 @@ fn run_vmherd(session: &Session, arguments: &[&str]) -> Result<Output, Failure> 
     let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("vmherd"));
     let mut command = Command::new(&program);
     command.args(arguments).arg("--state-dir").arg(session.settings.state_dir()?);
+    for secret in SECRET_VARIABLES {
+        command.env_remove(secret);
+    }
     let failure = |error| Failure::failed(format!("the program {}: {error}", program.display()));
     if !session.is_console() {
         return Err(failure(command.exec()));

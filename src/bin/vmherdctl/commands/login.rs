@@ -110,7 +110,7 @@ pub fn authenticate(session: &mut Session, matches: &ArgMatches) -> Result<Outpu
     let note = format!("logged in as {name}");
     let output = Output::record(&TOKEN, vec![name.into(), token.into()]);
     // In a console the login itself is what counts.
-    Ok(if session.is_console() { output.note(note) } else { output })
+    Ok(if session.is_console() { output.note(note) } else { output.unique() })
 }
 
 pub fn logout(session: &mut Session, _: &ArgMatches) -> Result<Output, Failure> {

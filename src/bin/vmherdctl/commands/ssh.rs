@@ -22,7 +22,7 @@ use crate::credentials::Credentials;
 use crate::failure::Failure;
 use crate::output::{Column, Kind, Output, Schema, Shape};
 use crate::session::Session;
-use crate::settings::own_folder;
+use crate::settings::{SECRET_VARIABLES, own_folder};
 
 pub static SSH: Schema =
     Schema { name: "ssh", shape: Shape::Record, columns: &[Column::new("status", "STATUS", Kind::Number)] };
@@ -53,7 +53,8 @@ pub fn ssh(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failur
     let known_hosts = known_hosts(name)?;
     let program = env::current_exe().map_err(|error| Failure::failed(format!("this program: {error}")))?;
     let options = [
-        format!("UserKnownHostsFile=\"{}\"", known_hosts.display()),
+        // The client expands per cent signs.
+        format!("UserKnownHostsFile=\"{}\"", known_hosts.display().to_string().replace('%', "%%")),
         format!("HostKeyAlias={name}"),
         "HashKnownHosts=no".to_owned(),
         "StrictHostKeyChecking=accept-new".to_owned(),
@@ -65,6 +66,9 @@ pub fn ssh(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failur
     client.args(options.iter().flat_map(|option| ["-o", option])).args(["-p", &port.to_string(), "-l", user]);
     client.arg("--").arg(host);
     client.args(matches.get_many::<String>("command").unwrap_or_default());
+    for secret in SECRET_VARIABLES {
+        client.env_remove(secret);
+    }
     client.env("SSH_ASKPASS", program).env("SSH_ASKPASS_REQUIRE", "force");
     client.env(ASKED_FOR, json!([server, name]).to_string());
     if !session.is_console() {
@@ -108,9 +112,10 @@ pub fn answer_ssh() -> Option<ExitCode> {
         let credentials = Credentials::open().ok()?;
         Some(credentials.find(server, name)?["container_password"].as_str()?.to_owned())
     };
-    // Any other question, such as one about the server's key, is not for this program.
-    let is_password = env::args().nth(1).is_some_and(|prompt| prompt.to_lowercase().contains("password"));
-    match password().filter(|_| is_password) {
+    // Any other question, such as one about the server's key, is not for this program, nor is the password of another
+    // host on the way.
+    let is_asked = env::args().nth(1).is_some_and(|prompt| asks_for_password_of(&prompt, name));
+    match password().filter(|_| is_asked) {
         Some(password) => {
             let is_written = writeln!(io::stdout(), "{password}").is_ok();
             Some(if is_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -119,5 +124,25 @@ pub fn answer_ssh() -> Option<ExitCode> {
     }
 }
 
+/// Whether the SSH client asks for the password of a user of the VM `name`, which is the alias of its host.
+fn asks_for_password_of(prompt: &str, name: &str) -> bool {
+    prompt.to_lowercase().contains("password") && prompt.contains(&format!("@{name}"))
+}
+
 /// Set for this program when the SSH client runs it: the server and the name of the VM.
 const ASKED_FOR: &str = "VMHERDCTL_SSH_ASKS_FOR";
+
+#[cfg(test)]
+mod tests {
+    use super::asks_for_password_of;
+
+    #[test]
+    fn only_the_vm_gets_its_password() {
+        let name = "01234567-89ab-4cde-bfed-0123456789ab";
+        assert!(asks_for_password_of(&format!("user_1@{name}'s password: "), name));
+        assert!(asks_for_password_of(&format!("(user_1@{name}) Password: "), name));
+        for other in ["me@jump.example's password: ", &format!("Are you sure about {name}?"), "Password: "] {
+            assert!(!asks_for_password_of(other, name), "{other}");
+        }
+    }
+}

@@ -48,7 +48,7 @@ impl Target {
     pub fn host_and_port(&self) -> Result<(&str, u16), Failure> {
         let parts = self.0.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         let Some((host, port)) = parts else {
-            return Err(Failure::failed(format!("{} is not HOST:PORT", self.0)));
+            return Err(Failure::usage(format!("{} is not HOST:PORT", self.0)));
         };
         Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
     }
@@ -126,10 +126,11 @@ fn wait_for_presence(
 /// Waits until an SSH server greets there.
 pub fn wait_for_ssh(target: &Target, matches: &ArgMatches) -> Result<Duration, Failure> {
     let _progress = Progress::start("waiting for SSH");
+    target.host_and_port()?;
     let Target(address) = target;
     wait_until(&format!("no SSH server answers on {address}"), matches, |end| {
-        let addresses =
-            address.to_socket_addrs().map_err(|error| Failure::usage(format!("{address}: {error}")))?;
+        // A name that is not known yet may become known.
+        let addresses = address.to_socket_addrs().into_iter().flatten();
         Ok(addresses.into_iter().any(|address| greets(&address, end)))
     })
 }

@@ -77,6 +77,8 @@ pub struct Output {
     pub rows: Vec<Vec<Value>>,
     /// What people see instead of a table.
     lines: Option<Vec<String>>,
+    /// Whether it has a secret that nothing shows again.
+    pub is_unique: bool,
 }
 
 /// How to write the output.
@@ -135,11 +137,17 @@ impl Schema {
 impl Output {
     pub fn rows(schema: &'static Schema, rows: Vec<Vec<Value>>) -> Output {
         debug_assert!(rows.iter().all(|row| row.len() == schema.columns.len()), "{}", schema.name);
-        Output { schema, rows, lines: None }
+        Output { schema, rows, lines: None, is_unique: false }
     }
 
     pub fn record(schema: &'static Schema, values: Vec<Value>) -> Output {
         Output::rows(schema, vec![values])
+    }
+
+    /// The output with a secret that nothing shows again: a reader that does not take it is a failure.
+    pub fn unique(mut self) -> Output {
+        self.is_unique = true;
+        self
     }
 
     /// The output with a sentence for people instead of the table.
