@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, padding as block_padding, ser
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+# Bytes that one segment over loopback surely holds.
+SEGMENT = 16 << 10
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 GENERATIONS = [1, 2, 3]
 STAT = '{"verb": "STAT", "parameters": {}}'
@@ -121,8 +123,11 @@ class Client:
         self.socket.sendall(data)
 
     def receive(self, length):
-        """A message, which comes in one piece: the clients that are out there call `recv` once for each."""
+        """A message, which comes in one piece: the clients that are out there call `recv` once for each. The system may
+        deliver one that is longer than a segment in several, however it was written."""
         data = self.socket.recv(length)
+        while length > SEGMENT and 0 < len(data) < length and (more := self.socket.recv(length - len(data))):
+            data += more
         self.trace.append((False, data))
         if len(data) != length:
             raise Refused(f"{len(data)} of {length} bytes came: {data!r}")
