@@ -36,9 +36,9 @@ fn the_readme_runs() {
     assert!(replies[5].contains("\"ram\":1024"), "the update shows in the list: {}", replies[5]);
 }
 
-/// The command of the README's timer in a VM, with the daemon on this host. Prints the point that is then stored.
+/// The command of the timer in a VM, with the daemon on this host. Prints the point that is then stored.
 fn report_command() -> String {
-    let [unit] = &blocks("README.md", "ini")[..] else { panic!("one block of units") };
+    let [unit] = &blocks("docs/agent.md", "ini")[..] else { panic!("one block of units") };
     let (_, command) = unit.split_once("\nExecStart=").expect("a command");
     let (command, _) = command.split_once("\n#").expect("another unit");
     let command = command.replace("\\\n", " ").replace("%H", "palm").replace("%%", "%").replace("$$", "$");
