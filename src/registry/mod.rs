@@ -49,11 +49,6 @@ impl Registry {
         Ok(Registry { store, hasher: Hasher::new(config.argon2), vms_max: config.vms_max })
     }
 
-    /// Whether there is a VM `name`.
-    pub fn contains(&mut self, name: &VmName) -> Result<bool, RegistryError> {
-        Ok(self.store.registry().credentials(name)?.is_some())
-    }
-
     /// All VMs in the order of their registration, page by page: a store may have more than fit into memory. There is
     /// at least one page; none follows an error.
     pub fn pages(&mut self) -> impl Iterator<Item = Result<Vec<Vm>, RegistryError>> {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 use vmherd::client::{DiskUpdate, VmUpdate};
-use vmherd::{Escaped, NameError, RegistryError, StoreError, VmName, VmShape, redact};
+use vmherd::{Escaped, NameError, VmName, VmShape, redact};
 
 use crate::limits;
 use crate::password_prompt::read_new_password;
@@ -89,10 +89,6 @@ impl VmCommand {
                 vm_table::write_vm(&vm, as_json, &mut output)?;
             }
             VmCommand::Add { name, shape, disk_sizes_gib } => {
-                // Fail before the password is typed; the registry still decides below.
-                if vms.contains(&name)? {
-                    return Err(RegistryError::from(StoreError::AlreadyRegistered).into());
-                }
                 let password = read_new_password(&name)?;
                 vms.add(&name, shape, disk_sizes_gib, &password).map_err(|error| error.of_vm(&name))?;
                 writeln!(output, "added {}", Escaped(&name))?;
@@ -106,9 +102,6 @@ impl VmCommand {
                 writeln!(output, "removed {}", Escaped(&name))?;
             }
             VmCommand::ChangePassword(name) => {
-                if !vms.contains(&name)? {
-                    return Err(unknown_vm(Escaped(&name)));
-                }
                 let password = read_new_password(&name)?;
                 vms.change_password(&name, &password).map_err(|error| error.of_vm(&name))?;
                 let name = Escaped(&name);

@@ -105,14 +105,6 @@ impl VmRegistry {
         }
     }
 
-    /// Whether there is a VM `name`.
-    pub fn contains(&mut self, name: &VmName) -> Result<bool, ToolError> {
-        match self {
-            VmRegistry::Daemon(_) => Ok(self.find(name)?.is_some()),
-            VmRegistry::Store(registry) => Ok(registry.contains(name)?),
-        }
-    }
-
     /// Adds a VM.
     pub fn add(
         &mut self,
