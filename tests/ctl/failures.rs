@@ -95,7 +95,7 @@ fn what_is_denied() {
         "vmherdctl: You have to authenticate to run this operation\n\
          hint: log in with --vm NAME, or with a token: --token-file FILE\n"
     );
-    fails(&user, &["vms", "--vm", "nobody"], 4, "denied");
+    fails(&user, &["vms", "--vm", "unknown"], 4, "denied");
     fails(&user, &["register", "a", "--ram", "1", "--cpu", "1"], 4, "denied");
     let with_token = User::of(&daemon).env("VMHERD_TOKEN", "unknown");
     fails(&with_token, &["vms"], 4, "denied");
@@ -185,7 +185,7 @@ fn every_command_says_what_is_wrong_with_its_arguments() {
     }
 }
 
-/// A token that nobody has read would be lost without a word.
+/// A token that was not read would be lost without a word.
 #[test]
 fn a_secret_that_is_not_printed_is_a_failure() {
     let daemon = Daemon::start();

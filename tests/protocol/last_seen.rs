@@ -78,7 +78,7 @@ fn a_vm_is_offline_when_its_last_connection_has_ended() {
 
 #[cfg(feature = "http")]
 #[test]
-fn http_moves_the_time_and_connects_nobody() {
+fn http_moves_the_time_and_connects_no_vm() {
     let daemon = Daemon::start();
     let (mut operator, mut client) = (daemon.operator(), daemon.client());
     client.register("a", &[]);

@@ -237,7 +237,7 @@ fn the_operator_removes_vms() {
     assert_eq!(operator.list("all_vms")[1]["id"], 3);
 }
 
-/// For everybody else these commands do not exist.
+/// For all other clients these commands do not exist.
 #[test]
 fn only_the_operator_manages_vms() {
     let daemon = Daemon::start();

@@ -117,7 +117,7 @@ fn priority(level: Level) -> u8 {
 
 /// `unix_ms`, in milliseconds since 1970, as UTC in RFC 3339 format.
 fn timestamp(unix_ms: u64) -> String {
-    let [year, month, day, hour, minute, second] = utc(unix_ms / 1000);
+    let [year, month, day, hour, minute, second] = utc((unix_ms / 1000) as i64);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", unix_ms % 1000)
 }
 

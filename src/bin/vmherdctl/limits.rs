@@ -45,5 +45,5 @@ pub const HISTORY_LINES_MAX: usize = 1000;
 pub const HISTORY_BYTES_MAX: u64 = 16 << 20;
 /// Disks that the console asks for: as many as a VM may have.
 pub const DISKS_MAX: u64 = 1024;
-/// Names of VMs for completion: more do not help anybody who types.
+/// Names of VMs for completion: more do not help a person who types.
 pub const COMPLETED_NAMES_MAX: usize = 10_000;

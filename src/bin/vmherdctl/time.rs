@@ -1,7 +1,9 @@
 //! Times: the clocks, durations and points in time as arguments, and their display.
 
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+use crate::sys::process::{unix_now_ms, utc};
 
 /// The time of the monotonic clock.
 pub fn now() -> Instant {
@@ -10,8 +12,7 @@ pub fn now() -> Instant {
 
 /// Whole seconds since 1970.
 pub fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs().try_into().unwrap_or(i64::MAX)
+    i64::try_from(unix_now_ms() / 1000).unwrap_or(i64::MAX)
 }
 
 /// Waits for `pause`, or until `end` if that is earlier.
@@ -50,17 +51,7 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
 
 /// `seconds` since 1970 as a date and a time in UTC: `2017-08-04 16:30:47Z`.
 pub fn display_time(seconds: i64) -> String {
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Howard Hinnant's algorithm: years begin in March, eras of 400 years have 146 097 days.
-    let from_march = days + 719_468;
-    let (era, day_of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let [year, month, day, hour, minute, second] = utc(seconds);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
 }
 

@@ -120,7 +120,7 @@ pub static SECTIONS: &[Section] = &[
             (
                 "allow-plaintext",
                 "Allows `--listen` addresses that other hosts can reach. vmherd does not encrypt: passwords, tokens \
-                 and metrics cross the network as they are. Use it on networks that no one else can read; \
+                 and metrics cross the network as they are. Use it on networks that no other party can read; \
                  elsewhere, use [a tunnel or proxy](security.md).",
             ),
             (

@@ -22,9 +22,8 @@ pub fn monotonic_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
-/// Year, month, day, hour, minute and second of the Gregorian calendar, in UTC, `seconds` after 1970.
-pub fn utc(seconds: u64) -> [i64; 6] {
-    let seconds = libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX);
+/// Year, month, day, hour, minute and second of the Gregorian calendar, in UTC, `seconds` after 1970, or before it.
+pub fn utc(seconds: i64) -> [i64; 6] {
     // SAFETY: the structure consists of numbers and a pointer that is not followed, for which zeros are valid.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both references are valid during the call, which reads the first and writes the second.

@@ -13,6 +13,7 @@ use super::{host, limits};
 use crate::arguments::{duration, flag, memory, option};
 use crate::failure::Failure;
 use crate::parser::{AGENT_ABOUT, NotParsed};
+use crate::settings::user_state_dir;
 
 /// The settings of the agent.
 pub struct Settings {
@@ -121,12 +122,8 @@ fn credential(name: &str) -> Option<PathBuf> {
 
 /// The state directory that the service manager made; otherwise the user's.
 fn state_dir() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let of_user = || {
-        let base = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")))?;
-        Some(base.join("vmherd-agent"))
-    };
-    variable("STATE_DIRECTORY").or_else(of_user)
+    let of_service = env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty()).map(PathBuf::from);
+    of_service.or_else(|| Some(user_state_dir().ok()?.join("vmherd-agent")))
 }
 
 const AFTER_HELP: &str = "\

@@ -44,7 +44,7 @@ fn line(is_for_journal: bool, unix_ms: u64, level: Level, message: &str) -> Stri
         Level::Warn => 4,
         _ => 6,
     };
-    let [year, month, day, hour, minute, second] = utc(unix_ms / 1000);
+    let [year, month, day, hour, minute, second] = utc((unix_ms / 1000) as i64);
     let ms = unix_ms % 1000;
     // Writing to a String never fails.
     let _ = match is_for_journal {

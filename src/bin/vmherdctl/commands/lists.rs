@@ -96,7 +96,7 @@ fn list_all(session: &mut Session) -> Result<Output, Failure> {
     Ok(Output::rows(&VMS, entries.iter().map(row).collect()))
 }
 
-/// The connections of a list; one where nobody has logged in has only an address.
+/// The connections of a list; one without a login has only an address.
 fn connections(session: &mut Session, list: &str) -> Result<Output, Failure> {
     let entries = fetch(session, list)?;
     let row = |entry: &Value| {

@@ -184,10 +184,10 @@ fn disks_and_connections_are_written_byte_for_byte() {
     );
     let connected_since = UnixSeconds(1_700_000_000);
     let of_vm = PeerEntry { peer: peer_at("10.1.2.3:4"), connected_since, vm: Some(vm_of_two_disks()) };
-    let of_nobody = PeerEntry { peer: Peer::Unix { uid: None }, connected_since, vm: None };
+    let anonymous = PeerEntry { peer: Peer::Unix { uid: None }, connected_since, vm: None };
     let written_of_vm = format!(r#"{{"addr":["10.1.2.3",4],"vm_info":{VM_OF_TWO_DISKS}}}"#);
     assert_eq!(
-        pages(None, List::ActiveVms, vec![Items::Peers(vec![of_vm.clone(), of_nobody])]),
+        pages(None, List::ActiveVms, vec![Items::Peers(vec![of_vm.clone(), anonymous])]),
         format!(
             r#"{{"status":"success","message":null,"data":{{"active_vms":[{written_of_vm},{{"addr":["unix",0]}}]}}}}"#
         )
@@ -219,8 +219,8 @@ fn operators_see_more() {
     assert_eq!(pages(None, List::AllVms, vec![Items::ObservedVms(vms)]), listed("all_vms", &wanted));
     let peer = peer_at("10.1.2.3:4");
     let of_vm = PeerEntry { peer, connected_since: opened, vm: Some(vm_of_two_disks()) };
-    let of_nobody = PeerEntry { peer, connected_since: opened, vm: None };
-    let peers = vec![(of_vm, online), (of_nobody, VmPresence::default())];
+    let anonymous = PeerEntry { peer, connected_since: opened, vm: None };
+    let peers = vec![(of_vm, online), (anonymous, VmPresence::default())];
     let wanted = format!(
         r#"{{"addr":["10.1.2.3",4],"connected_since":1600000000,"vm_info":{{"id":7,"connected_since":1700000000,"last_seen":1700000000,"offline_since":null,{vm}}},{{"addr":["10.1.2.3",4],"connected_since":1600000000}}"#
     );
