@@ -66,7 +66,7 @@ pub const DESCRIPTORS_PER_VM: u64 = 6 + CONSOLES_PER_VM_MAX as u64;
 pub const CONSOLE_OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of consoles that wait for the guest; it reads no more from them until it has taken these.
 pub const CONSOLE_INPUT_BYTES_MAX: usize = 4 << 10;
-/// The time between two looks at the connections of a VM, for `--vm-idle-timeout`.
+/// The longest time between two looks at the connections of a VM, for `--vm-idle-timeout`.
 pub const VM_IDLE_CHECK: Duration = Duration::from_secs(5);
 /// Bytes of an image's beginning that tell its format.
 pub const IMAGE_HEAD_BYTES: usize = 40 << 10;

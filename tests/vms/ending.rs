@@ -44,20 +44,24 @@ fn a_vm_may_end_by_itself() {
 
 #[test]
 fn a_vm_is_ended_after_its_maximum_life() {
-    let daemon = fake("").args(["--vm-life-max", "1s"]).start();
+    // Longer than a slow machine takes to create it: a VM that ends before is not created.
+    const LIFE_MAX: Duration = Duration::from_secs(5);
+    let daemon = fake("").args(["--vm-life-max", "5s"]).start();
+    let begun = Instant::now();
     create(&mut daemon.client());
     daemon.wait_for_log("its maximum life is over (--vm-life-max)");
+    assert!(begun.elapsed() >= LIFE_MAX, "{:?}", begun.elapsed());
     wait_gone(&daemon, 4);
 }
 
 #[test]
 fn a_vm_that_is_not_used_is_ended() {
-    let daemon = fake("").args(["--vm-idle-timeout", "1s"]).start();
+    let daemon = fake("").args(["--vm-idle-timeout", "2s"]).start();
     let created = create(&mut daemon.client());
     let port: u16 = created["container_listen_port"].as_u64().unwrap().try_into().unwrap();
     let used = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let begun = Instant::now();
-    wait_until("it was looked at some times", DEADLINE, || begun.elapsed() > Duration::from_secs(3));
+    wait_until("its connections were counted", DEADLINE, || begun.elapsed() > Duration::from_secs(5));
     assert_eq!(available(&daemon), 3, "it is used");
     drop(used);
     daemon.wait_for_log("it was not used (--vm-idle-timeout)");

@@ -9,6 +9,7 @@
 //! | gone | |
 
 mod boot;
+mod life;
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::limits;
 use crate::model::{Container, HypervisorError, VmShape};
 use crate::sys::pidfd::Pidfd;
 use boot::Boot;
+use life::Life;
 
 /// What all VMs share.
 pub(super) struct Shared<'a> {
@@ -89,20 +91,6 @@ pub(super) enum Stage {
     Gone,
 }
 
-/// What ends a VM that runs.
-pub(super) struct Life {
-    /// Its maximum life is over then.
-    expires: Option<Instant>,
-    idle: Option<Idle>,
-}
-
-/// The time without a connection.
-struct Idle {
-    since: Instant,
-    /// The connections are counted then.
-    check_at: Instant,
-}
-
 /// Why a VM is ended.
 pub(super) enum Cause {
     /// It did not become ready.
@@ -120,23 +108,6 @@ pub(super) enum EndStep {
     PowerOff(Duration),
     Quit,
     Kill,
-}
-
-impl Life {
-    /// The life of a VM that was created then.
-    fn new(begun: UnixSeconds, shared: &Shared<'_>) -> Life {
-        let (now, settings) = (shared.now, shared.settings);
-        let age = Duration::from_secs((shared.unix_now.0 - begun.0).try_into().unwrap_or(0));
-        let idle = settings.idle_timeout.map(|_| Idle { since: now, check_at: now + limits::VM_IDLE_CHECK });
-        Life { expires: settings.life_max.map(|life| now + life.saturating_sub(age)), idle }
-    }
-
-    /// Notes that it is used.
-    pub(super) fn used(&mut self, now: Instant) {
-        if let Some(idle) = &mut self.idle {
-            idle.since = now;
-        }
-    }
 }
 
 impl Guest {
@@ -276,9 +247,7 @@ impl Guest {
                 self.begin_end(Cause::Expired("its maximum life is over (--vm-life-max)"), shared);
             }
             Stage::Running(Life { idle: Some(idle), .. }) if now >= idle.check_at => {
-                idle.check_at = now + limits::VM_IDLE_CHECK;
-                let timeout = shared.settings.idle_timeout.unwrap_or(Duration::MAX);
-                if now.since(idle.since) >= timeout {
+                if idle.is_over(now) {
                     self.begin_end(Cause::Expired("it was not used (--vm-idle-timeout)"), shared);
                 } else {
                     self.ask(Request::Connections, &qmp::human_command("info usernet"));
