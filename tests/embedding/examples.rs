@@ -9,7 +9,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, DEADLINE, registration, run, wait_until};
+use crate::common::{Client, DEADLINE, registration, wait_until};
 
 /// An example that runs.
 struct Example {
@@ -68,18 +68,38 @@ impl Drop for Example {
     }
 }
 
-/// The program of the example `name`, beside the tests; `cargo test` of one test alone does not build it.
+/// The program of the example `name`, beside the tests, with the features of this test: `cargo test` of one test alone
+/// does not build it. There is no deadline: it may have to compile the library.
 fn path(name: &str) -> PathBuf {
     let tests = std::env::current_exe().expect("a test has a path");
     let profile = tests.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
     let program = profile.join("examples").join(name);
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.args(["build", "--quiet", "--no-default-features", "--example", name]);
+    build.args(["--features", &features()]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.ends_with("release") {
         build.arg("--release");
     }
-    run(build.env("CARGO_TARGET_DIR", profile.parent().expect("target")));
+    let status =
+        build.env("CARGO_TARGET_DIR", profile.parent().expect("target")).status().expect("cargo runs");
+    assert!(status.success(), "{build:?}: {status}");
     program
+}
+
+/// The features of this test: with others, cargo would compile the library once more.
+fn features() -> String {
+    let features = [
+        ("sqlite", cfg!(feature = "sqlite")),
+        ("http", cfg!(feature = "http")),
+        ("websocket", cfg!(feature = "websocket")),
+        ("qemu", cfg!(feature = "qemu")),
+        ("sealed", cfg!(feature = "sealed")),
+        ("cli", cfg!(feature = "cli")),
+        ("internals", cfg!(feature = "internals")),
+    ];
+    let enabled: Vec<&str> =
+        features.iter().filter(|(_, is_enabled)| *is_enabled).map(|(name, _)| *name).collect();
+    enabled.join(",")
 }
 
 fn verb(name: &str, parameters: Value) -> Value {
