@@ -33,7 +33,9 @@ pub fn permission(access: Access, rights: &Rights) -> Permission {
     let Rights { principal, open_registration, anonymous_access } = rights;
     let vm_or = |permission| match principal {
         Principal::Vm(_) => permission,
-        Principal::Anonymous | Principal::Operator => Permission::AuthenticationRequired,
+        Principal::Anonymous | Principal::Reader(_) | Principal::Operator => {
+            Permission::AuthenticationRequired
+        }
     };
     match access {
         Access::Registration | Access::OpenRegistration(_) if !*open_registration => {
@@ -43,19 +45,30 @@ pub fn permission(access: Access, rights: &Rights) -> Permission {
         Access::Open(group)
         | Access::OpenOrAnyVm(group)
         | Access::OpenOrOperator(group)
+        | Access::OpenOrReader(group)
         | Access::OpenRegistration(group)
             if anonymous_access.contains(group) =>
         {
             Permission::Allowed
         }
-        Access::VmOrOperator | Access::OpenOrOperator(_) | Access::Operator
+        Access::VmOrOperator
+        | Access::Reader
+        | Access::OpenOrOperator(_)
+        | Access::OpenOrReader(_)
+        | Access::Operator
             if *principal == Principal::Operator =>
         {
             Permission::Allowed
         }
-        Access::Vm | Access::VmOrOperator | Access::Open(_) | Access::OpenOrOperator(_) => {
-            vm_or(Permission::AllowedAsItself)
+        Access::Reader | Access::OpenOrReader(_) if matches!(principal, Principal::Reader(_)) => {
+            Permission::Allowed
         }
+        Access::Vm
+        | Access::VmOrOperator
+        | Access::Reader
+        | Access::Open(_)
+        | Access::OpenOrOperator(_)
+        | Access::OpenOrReader(_) => vm_or(Permission::AllowedAsItself),
         Access::OpenOrAnyVm(_) => vm_or(Permission::Allowed),
         // A VM registers other VMs only in the dialect `command`.
         Access::OpenRegistration(_) => vm_or(Permission::RegistrationClosed),
@@ -66,24 +79,28 @@ pub fn permission(access: Access, rights: &Rights) -> Permission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::VmId;
-    use crate::model::{AccessGroup, CommandName, Login, VmName};
+    use crate::ids::{AccessTokenId, VmId};
+    use crate::model::{AccessGroup, CommandName, Login, Reader, VmName};
 
     /// The documented rights of each command and principal, on listeners that open everything and nothing.
     #[test]
     fn rights_are_as_documented() {
         use Permission::{Allowed, AllowedAsItself, AuthenticationRequired, RegistrationClosed, Unknown};
-        let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: VmName::from_store("a") });
-        let principals = [Principal::Anonymous, vm, Principal::Operator];
-        let vms_own = [AuthenticationRequired, AllowedAsItself, AuthenticationRequired];
-        let vm_or_operator = [AuthenticationRequired, AllowedAsItself, Allowed];
-        let operator = [Unknown, Unknown, Allowed];
-        let (all, closed) = ([Allowed; 3], vms_own);
+        let name = VmName::from_store("a");
+        let vm = Principal::Vm(Login { id: VmId(1), epoch: 0, name: name.clone() });
+        let reader = Principal::Reader(Reader { token: AccessTokenId(1), name });
+        let principals = [Principal::Anonymous, vm, reader, Principal::Operator];
+        let (all, none) = ([Allowed; 4], AuthenticationRequired);
+        let vms_own = [none, AllowedAsItself, none, none];
+        let any_vm = [none, Allowed, none, none];
+        let vm_or_operator = [none, AllowedAsItself, none, Allowed];
+        let reads = [none, AllowedAsItself, Allowed, Allowed];
+        let operator = [Unknown, Unknown, Unknown, Allowed];
         let rows = [
             (CommandName::Ping, all, all),
             (CommandName::Register, all, all),
             (CommandName::Authenticate, all, all),
-            (CommandName::List, vm_or_operator, vm_or_operator),
+            (CommandName::List, reads, reads),
             (CommandName::Update, vm_or_operator, vm_or_operator),
             (CommandName::Logout, vm_or_operator, vm_or_operator),
             (CommandName::Add, operator, operator),
@@ -92,20 +109,22 @@ mod tests {
             (CommandName::EndSessions, operator, operator),
             (CommandName::Stats, operator, operator),
             (CommandName::Stop, operator, operator),
-            (CommandName::VerbStat, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
-            (CommandName::VerbCreate, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
-            (CommandName::VerbDestroy, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
+            (CommandName::VerbStat, all, any_vm),
+            (CommandName::VerbCreate, all, any_vm),
+            (CommandName::VerbDestroy, all, any_vm),
             (CommandName::UnknownVerb, operator, operator),
-            (CommandName::Convert, all, [AuthenticationRequired, Allowed, AuthenticationRequired]),
+            (CommandName::Convert, all, any_vm),
             (CommandName::Health, all, all),
-            (CommandName::AddVm, all, [AuthenticationRequired, RegistrationClosed, AuthenticationRequired]),
-            (CommandName::ActionList, all, closed),
-            (CommandName::AuthorizeVm, all, closed),
-            (CommandName::ConnectVm, all, closed),
-            (CommandName::LogoutVm, all, closed),
-            (CommandName::UpdateVm, all, closed),
+            (CommandName::AddVm, all, [none, RegistrationClosed, none, none]),
+            (CommandName::ActionList, all, reads),
+            (CommandName::AuthorizeVm, all, vms_own),
+            (CommandName::ConnectVm, all, vms_own),
+            (CommandName::LogoutVm, all, vms_own),
+            (CommandName::UpdateVm, all, vms_own),
             (CommandName::Put, all, vm_or_operator),
-            (CommandName::Get, all, vm_or_operator),
+            (CommandName::Get, all, reads),
+            (CommandName::Watch, all, reads),
+            (CommandName::Unwatch, all, reads),
         ];
         let missing = CommandName::ALL.iter().find(|command| rows.iter().all(|(row, ..)| row != *command));
         assert_eq!(missing, None, "each command has a row");
@@ -117,6 +136,7 @@ mod tests {
                 }
                 CommandName::Convert => AccessGroup::Convert,
                 CommandName::Put | CommandName::Get => AccessGroup::Metrics,
+                CommandName::Watch | CommandName::Unwatch => AccessGroup::Page,
                 _ => AccessGroup::Action,
             };
             let only_this = [group].into_iter().collect();
@@ -137,7 +157,7 @@ mod tests {
                 };
                 assert_eq!(found(true), *wanted, "{command:?} where {anonymous_access} is open");
                 let wanted = match command {
-                    CommandName::Register | CommandName::AddVm => &[RegistrationClosed; 3],
+                    CommandName::Register | CommandName::AddVm => &[RegistrationClosed; 4],
                     _ => wanted,
                 };
                 assert_eq!(

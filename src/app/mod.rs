@@ -204,7 +204,7 @@ impl App {
     }
 
     fn check_token(&mut self, conn: ConnId, request: Box<Request>, now: UnixSeconds) -> Next {
-        let caller = Caller { login: None, is_forwarded: request.is_forwarded };
+        let caller = Caller { is_forwarded: request.is_forwarded, ..Caller::default() };
         match &request.token {
             Ok(None) => self.run(conn, request, None, caller, now),
             _ if self.permission(conn, request.name, &caller).0 == Permission::Unknown => {

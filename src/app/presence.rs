@@ -242,10 +242,11 @@ impl Presence {
         let local = entry.filter(|entry| !(caller.is_forwarded && entry.policy.is_local));
         let login = caller.login.as_ref().or(entry.and_then(Entry::login));
         Rights {
-            principal: match login {
-                Some(login) => Principal::Vm(login.clone()),
-                None if local.is_some_and(|entry| entry.is_operator) => Principal::Operator,
-                None => Principal::Anonymous,
+            principal: match (&caller.reader, login) {
+                (Some(reader), _) => Principal::Reader(reader.clone()),
+                (None, Some(login)) => Principal::Vm(login.clone()),
+                (None, None) if local.is_some_and(|entry| entry.is_operator) => Principal::Operator,
+                (None, None) => Principal::Anonymous,
             },
             open_registration: local.is_some_and(|entry| entry.policy.open_registration),
             anonymous_access: local.map_or(AnonymousAccess::NONE, |entry| entry.policy.anonymous_access),

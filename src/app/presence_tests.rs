@@ -64,7 +64,7 @@ fn forwarded_requests_have_no_local_rights() {
     {
         let (mut presence, conn) = (Presence::default(), conn(0, 1));
         presence.open(conn, Peer::Unix { uid: Some(0) }, policy, 7);
-        let caller = Caller { login: None, is_forwarded };
+        let caller = Caller { is_forwarded, ..Caller::default() };
         let operator = if policy.has_operators { Principal::Operator } else { Principal::Anonymous };
         let rights = Rights {
             principal: if has_rights { operator } else { Principal::Anonymous },

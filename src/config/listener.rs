@@ -35,7 +35,7 @@ pub enum ListenAddress {
 impl ListenerSpec {
     /// The allowed texts, for messages.
     pub const ALLOWED: &str = "tcp://ADDRESS:PORT (an IPv4 address, an IPv6 address in brackets, or localhost) or \
-        unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, separated by commas; or \
+        unix:PATH, and perhaps ?open= with none, or any of action, metrics, convert, verb, page, separated by commas; or \
         sealed://ADDRESS:PORT, and perhaps ?generation1";
 }
 

@@ -98,7 +98,7 @@ impl Client {
     pub fn vm(&self) -> Option<&VmName> {
         match &self.key.principal {
             Principal::Vm(login) => Some(&login.name),
-            Principal::Anonymous | Principal::Operator => None,
+            Principal::Anonymous | Principal::Reader(_) | Principal::Operator => None,
         }
     }
 

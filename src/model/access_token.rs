@@ -1,5 +1,6 @@
-//! Access tokens, which clients of the dialect `verb` need where the listener demands them.
+//! Access tokens: those that clients of the dialect `verb` need where the listener demands them, and those of readers.
 
+use super::name::VmName;
 use super::secret::TokenHash;
 use crate::clock::UnixSeconds;
 use crate::ids::AccessTokenId;
@@ -13,6 +14,15 @@ pub struct AccessToken {
     pub created_at: UnixSeconds,
     /// Whether it is valid.
     pub is_enabled: bool,
+}
+
+/// A client that may read everything and change nothing, known by its access token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reader {
+    /// The token.
+    pub token: AccessTokenId,
+    /// The name that the operator gave it.
+    pub name: VmName,
 }
 
 /// A change of the access tokens.

@@ -1,4 +1,4 @@
-//! Which dialects a listener opens to clients that have not authenticated.
+//! Which requests a listener opens to clients that have not authenticated.
 
 use std::fmt;
 
@@ -13,6 +13,8 @@ pub enum AccessGroup {
     Convert,
     /// The dialect `verb`.
     Verb,
+    /// The page with all that it shows, and the commands `watch` and `unwatch`.
+    Page,
 }
 
 /// A set of [`AccessGroup`]s.
@@ -21,8 +23,13 @@ pub struct AnonymousAccess([bool; AccessGroup::ALL.len()]);
 
 impl AccessGroup {
     /// All of them.
-    pub const ALL: [AccessGroup; 4] =
-        [AccessGroup::Action, AccessGroup::Metrics, AccessGroup::Convert, AccessGroup::Verb];
+    pub const ALL: [AccessGroup; 5] = [
+        AccessGroup::Action,
+        AccessGroup::Metrics,
+        AccessGroup::Convert,
+        AccessGroup::Verb,
+        AccessGroup::Page,
+    ];
 
     /// Its name in settings.
     pub fn name(self) -> &'static str {
@@ -31,6 +38,7 @@ impl AccessGroup {
             AccessGroup::Metrics => "metrics",
             AccessGroup::Convert => "convert",
             AccessGroup::Verb => "verb",
+            AccessGroup::Page => "page",
         }
     }
 }
@@ -95,7 +103,8 @@ mod tests {
             ("none", vec![]),
             ("action", vec![AccessGroup::Action]),
             ("metrics,convert", vec![AccessGroup::Metrics, AccessGroup::Convert]),
-            ("action,metrics,convert,verb", AccessGroup::ALL.to_vec()),
+            ("page", vec![AccessGroup::Page]),
+            ("action,metrics,convert,verb,page", AccessGroup::ALL.to_vec()),
         ] {
             let parsed = AnonymousAccess::parse(text).expect(text);
             assert_eq!((parsed, parsed.to_string().as_str()), (groups.iter().copied().collect(), text));

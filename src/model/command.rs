@@ -1,5 +1,6 @@
 //! Commands, independent of the dialect that carries them.
 
+use super::Reader;
 use super::command_table::CommandName;
 use super::container::ContainerCredentials;
 use super::name::VmName;
@@ -118,6 +119,10 @@ pub enum Command {
     Put(Put),
     /// Return the points that match.
     Get(PointFilter),
+    /// Report changes on the connection as they happen.
+    Watch,
+    /// Report no more changes.
+    Unwatch,
 }
 
 impl Command {
@@ -215,6 +220,8 @@ pub enum Query {
 pub struct Caller {
     /// The login that the request's token proves for this request only.
     pub login: Option<Login>,
+    /// The reader whose token the request has.
+    pub reader: Option<Reader>,
     /// The request came through a proxy.
     pub is_forwarded: bool,
 }

@@ -33,6 +33,8 @@ pub enum Access {
     Vm,
     /// An authenticated VM, as with `Vm`, or an operator.
     VmOrOperator,
+    /// A reader; a VM or an operator as with `VmOrOperator`.
+    Reader,
     /// An operator: root or the server's own user, on the socket in the state directory. For other clients, the command
     /// does not exist.
     Operator,
@@ -43,6 +45,8 @@ pub enum Access {
     OpenOrAnyVm(AccessGroup),
     /// As `Open`; an operator on every listener that has operators.
     OpenOrOperator(AccessGroup),
+    /// As `OpenOrOperator`; a reader on every listener as well.
+    OpenOrReader(AccessGroup),
     /// Every client, where registration and the group are open.
     OpenRegistration(AccessGroup),
 }
@@ -117,15 +121,16 @@ macro_rules! commands {
 }
 
 use Access::{
-    Open, OpenOrAnyVm, OpenOrOperator, OpenRegistration, Operator, Public, Registration, VmOrOperator,
+    Open, OpenOrAnyVm, OpenOrOperator, OpenOrReader, OpenRegistration, Operator, Public, Reader,
+    Registration, VmOrOperator,
 };
-use AccessGroup::{Action, Convert, Metrics, Verb};
+use AccessGroup::{Action, Convert, Metrics, Page, Verb};
 
 commands! {
     Ping "ping" Command Public, Inline, Ignored;
     Register "register" Command Registration, Barrier, Ignored;
     Authenticate "authenticate" Command Public, Barrier, Ignored;
-    List "list" Command VmOrOperator, Paged, Proof;
+    List "list" Command Reader, Paged, Proof;
     Update "update" Command VmOrOperator, Plain, Proof;
     Logout "logout" Command VmOrOperator, Barrier, Proof;
     Add "add" Command Operator, Barrier, Proof;
@@ -135,7 +140,7 @@ commands! {
     Stats "stats" Command Operator, Inline, Proof;
     Stop "stop" Command Operator, Plain, Proof;
     AddVm "add_vm" Action OpenRegistration(Action), Barrier, Proof;
-    ActionList "action_list" Action Open(Action), Paged, Proof;
+    ActionList "action_list" Action OpenOrReader(Action), Paged, Proof;
     AuthorizeVm "authorize_vm" Action Open(Action), Barrier, Proof;
     ConnectVm "connect_vm" Action Open(Action), Barrier, Proof;
     LogoutVm "logout_vm" Action Open(Action), Barrier, Proof;
@@ -147,7 +152,9 @@ commands! {
     Convert "convert" Conversion OpenOrAnyVm(Convert), Plain, Proof;
     Health "health" Command Public, Plain, Proof;
     Put "put" Command OpenOrOperator(Metrics), Plain, Proof;
-    Get "get" Command OpenOrOperator(Metrics), Paged, Proof;
+    Get "get" Command OpenOrReader(Metrics), Paged, Proof;
+    Watch "watch" Command OpenOrReader(Page), Plain, Proof;
+    Unwatch "unwatch" Command OpenOrReader(Page), Plain, Proof;
 }
 
 /// The row of every added command. Its name, dialect and access are in

@@ -26,7 +26,7 @@ pub mod verb;
 pub mod verbs;
 mod vm;
 
-pub use access_token::{AccessToken, AccessTokenChange};
+pub use access_token::{AccessToken, AccessTokenChange, Reader};
 pub use address_rule::{AddressLists, AddressRule};
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{

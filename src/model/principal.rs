@@ -1,5 +1,6 @@
 //! The identity that a request runs under.
 
+use super::access_token::Reader;
 use super::name::VmName;
 use crate::ids::{ServerId, VmId};
 
@@ -10,6 +11,8 @@ pub enum Principal {
     Anonymous,
     /// A VM that sent its password or one of its tokens.
     Vm(Login),
+    /// A client that sent a reader's token with this request.
+    Reader(Reader),
     /// The superuser or the daemon's user, on the control socket.
     Operator,
 }

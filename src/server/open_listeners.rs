@@ -86,8 +86,8 @@ mod tests {
         let line = describe_open_listeners(listeners).expect("something is open");
         assert_eq!(
             line,
-            "open without a password: tcp://127.0.0.1:8888 (action,metrics,convert,verb,registration) to every program \
-             on this host, and every client of a tunnel or proxy among them; tcp://10.0.0.1:80 (metrics) to every \
+            "open without a password: tcp://127.0.0.1:8888 (action,metrics,convert,verb,page,registration) to every \
+             program on this host, and every client of a tunnel or proxy among them; tcp://10.0.0.1:80 (metrics) to every \
              client that reaches it; unix:/run/vms.sock (registration) to every program that may open it, and every \
              client of a proxy among them; to close it: --listen ADDRESS?open=none and --registration closed \
              (docs/security.md)"

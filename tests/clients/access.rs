@@ -104,6 +104,8 @@ fn an_unknown_token_is_rejected_by_every_command() {
         request("logout", json!({})),
         request("put", json!({"key": "k", "value": 1})),
         request("get", json!({"key": "*"})),
+        request("watch", json!({})),
+        request("unwatch", json!({})),
         json!({"action": "add_vm", "ram": 1, "disks": [1]}),
         json!({"action": "list_all_vms"}),
         json!({"action": "authenticate", "vm_id": 1, "password": PASSWORD}),

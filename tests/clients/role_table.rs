@@ -85,6 +85,8 @@ pub(crate) fn rows() -> Vec<Row> {
         row(CommandName::Put, command("put", point()), all, vms_closed),
         row(CommandName::Put, command("put", json!({"points": [point()]})), all, vms_closed),
         row(CommandName::Get, command("get", json!({"key": "*"})), all, vms_closed),
+        row(CommandName::Watch, command("watch", json!({})), [Unknown; 3], [Login, Unknown]),
+        row(CommandName::Unwatch, command("unwatch", json!({})), [Unknown; 3], [Login, Unknown]),
         row(CommandName::Convert, json!({"request_id": 7, "data": "Hub&&id&&1"}), all, vms_closed),
         row(CommandName::VerbStat, json!({"verb": "STAT", "parameters": {}}), all, vms_closed),
         row(CommandName::VerbCreate, create, [no_hypervisor; 3], [Login, no_hypervisor]),

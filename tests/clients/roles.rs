@@ -18,12 +18,13 @@ enum Asker {
     Operator,
 }
 
-/// The dialects that a listener opens to anonymous clients.
+/// The groups that a listener opens to anonymous clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Opens {
     All,
     Conversions,
     Metrics,
+    Page,
     Nothing,
 }
 
@@ -87,7 +88,7 @@ fn metrics_text_is_for_listeners_that_open_it() {
     const WRONG: &str = "error\nwrong command\n\n";
     let daemon = daemon_with_vms().start();
     let batch = "put k 1 1\nput k 2 2\nnonsense\nput k 3 3\nget k\nget *\nput k\n";
-    let opens = [true, false, false, true];
+    let opens = [true, false, false, true, false];
     for (address, is_open) in daemon.addresses().iter().zip(opens) {
         let mut client = Client::connect(*address);
         client.send(batch);
@@ -132,7 +133,7 @@ fn every_restricted_command_has_a_row() {
 fn daemon_with_vms() -> crate::common::Builder {
     let builder =
         Daemon::builder().listen("tcp://127.0.0.1:0?open=").listen("tcp://127.0.0.1:0?open=convert");
-    let builder = builder.listen("tcp://127.0.0.1:0?open=metrics");
+    let builder = builder.listen("tcp://127.0.0.1:0?open=metrics").listen("tcp://127.0.0.1:0?open=page");
     // The table has wrong passwords, more than are answered without a delay by default.
     builder.args(["--conversion-delay", "0", "--login-failures", "none"])
 }
@@ -148,6 +149,7 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
         (tcp(1), Opens::Nothing, strangers),
         (tcp(2), Opens::Conversions, strangers),
         (tcp(3), Opens::Metrics, strangers),
+        (tcp(4), Opens::Page, strangers),
         // A client that authenticates there is no longer an operator.
         (own_socket, Opens::All, operators),
     ];
@@ -169,11 +171,15 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
     }
 }
 
-/// Whether the row is checked on a listener that opens this much: a listener that opens one dialect is checked with that
-/// dialect and two others.
+/// Whether the row is checked on a listener that opens this much: a listener that opens metrics is checked with those
+/// and two other dialects, the one for the page with the dialect `command`.
 fn is_told(opens: Opens, row: &Row) -> bool {
     use CommandName::{ActionList, Convert, Get, Put};
-    opens != Opens::Metrics || matches!(row.command, Put | Get | Convert | ActionList)
+    match opens {
+        Opens::Metrics => matches!(row.command, Put | Get | Convert | ActionList),
+        Opens::Page => row.request.get("command").is_some(),
+        Opens::All | Opens::Conversions | Opens::Nothing => true,
+    }
 }
 
 fn hold_cell(
@@ -189,6 +195,7 @@ fn hold_cell(
         Opens::All => true,
         Opens::Conversions => row.command == CommandName::Convert,
         Opens::Metrics => matches!(row.command, CommandName::Put | CommandName::Get),
+        Opens::Page => matches!(row.command, CommandName::Watch | CommandName::Unwatch),
         Opens::Nothing => false,
     };
     let cell = match (row.command, asker) {

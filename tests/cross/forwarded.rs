@@ -217,7 +217,10 @@ fn a_listener_may_close_every_group() {
         .collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains(" WARN ") && lines[0].contains("tcp://127.0.0.1:"), "{lines:?}");
-    assert!(lines[0].contains("(action,metrics,convert,verb) to every program on this host"), "{lines:?}");
+    assert!(
+        lines[0].contains("(action,metrics,convert,verb,page) to every program on this host"),
+        "{lines:?}"
+    );
     assert!(!lines[0].contains("registration)") && !lines[0].contains(&daemon.addresses()[1].to_string()));
 }
 

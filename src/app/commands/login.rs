@@ -57,7 +57,7 @@ impl App {
         let Some(owner) = owner else {
             return Next::failed(Failure::InvalidToken);
         };
-        let mut caller = Caller { login: None, is_forwarded: request.is_forwarded };
+        let mut caller = Caller { is_forwarded: request.is_forwarded, ..Caller::default() };
         match self.presence.login(conn) {
             _ if request.scope == Scope::Request => caller.login = Some(owner),
             Some(current) if current.id != owner.id => return Next::failed(Failure::TokenOfAnotherVm),

@@ -271,6 +271,8 @@ impl App {
             Command::Get(filter) => {
                 self.list(context, CommandName::Get, Query::Points(filter)).map(Stage::Lists)
             }
+            // Not implemented yet.
+            Command::Watch | Command::Unwatch => Next::failed(Failure::UnknownCommand),
             Command::AddVm { shape, disk_sizes_gib } => {
                 self.add_vm(shape, disk_sizes_gib, context.now).map(Stage::Managed)
             }
@@ -326,7 +328,9 @@ impl Context {
     fn own_login(self) -> Result<Login, Failure> {
         match self.principal {
             Principal::Vm(login) => Ok(login),
-            Principal::Anonymous | Principal::Operator => Err(Failure::AuthenticationRequired),
+            Principal::Anonymous | Principal::Reader(_) | Principal::Operator => {
+                Err(Failure::AuthenticationRequired)
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod login;
 mod points;
 mod server;
 mod vms;
+mod watch;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,8 +30,14 @@ use crate::model::{
 use family::{CommandSpec, SUCCESS, write_head};
 
 /// The commands of all families; the most frequent first.
-static FAMILIES: [&[CommandSpec]; 5] =
-    [&server::COMMANDS, &points::COMMANDS, &vms::COMMANDS, &lists::COMMANDS, &login::COMMANDS];
+static FAMILIES: [&[CommandSpec]; 6] = [
+    &server::COMMANDS,
+    &points::COMMANDS,
+    &vms::COMMANDS,
+    &lists::COMMANDS,
+    &login::COMMANDS,
+    &watch::COMMANDS,
+];
 
 /// Parses a request whose envelope has a `command`.
 pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {

@@ -98,7 +98,7 @@ DIR is $STATE_DIRECTORY, $XDG_STATE_HOME/vmherd or ~/.local/state/vmherd.
 
 const NOTES: &str = "\
 T, MIN, MAX are times: 500ms, 10s, 5m, 1h, 1d, or none where that makes sense.
-Anonymous clients may use what ?open= lists: action, metrics, convert, verb or
-none. The default is all on this host, tunnels included (docs/security.md).
+Anonymous clients may use what ?open= lists: action, metrics, convert, verb,
+page or none. Default: all on this host, tunnels included (docs/security.md).
 Exit code 2: invalid command line; 78: invalid setting; 1: other failures.
 ";

@@ -30,7 +30,7 @@ fn listeners_are_parsed() {
             tcp("0.0.0.0:8888"),
             some(&[AccessGroup::Metrics, AccessGroup::Convert]),
         ),
-        ("tcp://[::]:1?open=action,metrics,convert,verb", tcp("[::]:1"), AnonymousAccess::ALL),
+        ("tcp://[::]:1?open=action,metrics,convert,verb,page", tcp("[::]:1"), AnonymousAccess::ALL),
         ("unix:/run/x", ListenAddress::Unix("/run/x".into()), AnonymousAccess::ALL),
         ("unix:x y?open=action", ListenAddress::Unix("x y".into()), some(&[AccessGroup::Action])),
     ];
