@@ -69,7 +69,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`] | shared basics; every limit and its reason |
+//! | [`sys`], [`limits`], [`clock`], [`ids`], [`buffer`], [`log_limiter`], [`escape`], `assets` | shared basics; every limit and its reason; the files of the web page |
 //! | [`model`] | the types of requests and answers |
 //! | [`embed`] | handlers and the hypervisor of the embedding program, and the clients that they see |
 //! | [`qemu`], [`crypto`] | the hypervisor of the daemon: VMs in QEMU; encryption |
@@ -176,11 +176,13 @@
 #![allow(rustdoc::private_intra_doc_links)]
 // Some shared code is unused without a store, a framing or guests.
 #![cfg_attr(
-    not(all(feature = "sqlite", feature = "websocket", feature = "qemu", feature = "sealed")),
+    not(all(feature = "sqlite", feature = "page", feature = "qemu", feature = "sealed")),
     allow(dead_code)
 )]
 
 mod app;
+#[cfg(feature = "page")]
+mod assets;
 mod buffer;
 pub mod client;
 mod clock;

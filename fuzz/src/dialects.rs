@@ -14,7 +14,7 @@ use vmherd::internals::model::{
     Access, ActionAnswer, Answer, BadField, Caller, Command, CommandName, Cursor, CustomCommands, CustomKind,
     Dialect, Disk, DiskOfVm, Failure, Items, List, Listing, LongText, MetricKey, MetricValue, Page, Peer,
     PeerEntry, Point, Principal, Query, Request, RequestId, Response, Secret, Series, ServerStatus, VerbPath,
-    Vm, VmName, VmShape,
+    Vm, VmName, VmPresence, VmShape,
 };
 
 /// A byte that decides what surrounds the rest, and the rest of a request.
@@ -99,6 +99,7 @@ pub fn paged(request: &Request) -> Option<Listing> {
             Some(listing(request.name, Query::List(*list)))
         }
         Ok(Command::Get(filter)) => Some(listing(request.name, Query::Points(filter.clone()))),
+        Ok(Command::Web { query, .. }) => Some(listing(request.name, query.clone())),
         _ => None,
     }
 }
@@ -119,6 +120,12 @@ pub fn page(listing: &Listing, choice: u8) -> Page {
         Query::Points(_) => {
             let next = has_more.then_some(Cursor::AfterPoint(None));
             Page { listing: listing.clone(), items: Items::Points(series(choice)), next }
+        }
+        Query::VmTable(_) => {
+            let next = has_more.then_some(Cursor::AfterVm(VmId(7)));
+            let Items::Vms(vms) = entries(List::AllVms, choice) else { unreachable!("a list of VMs") };
+            let vms = vms.into_iter().map(|vm| (vm, VmPresence::default())).collect();
+            Page { listing: listing.clone(), items: Items::ObservedVms(vms), next }
         }
     }
 }

@@ -156,6 +156,11 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
                     found.events.push(format!("{page:?}"));
                     Status::Ok
                 }
+                http::HttpEvent::Web(resource, query) => {
+                    let credentials = framing.take_authorization();
+                    found.events.push(format!("{resource:?} {query:?} {credentials:?}"));
+                    Status::Ok
+                }
                 http::HttpEvent::Options(methods) => {
                     found.events.push(methods.to_owned());
                     Status::Ok

@@ -42,7 +42,10 @@ pub fn responses(stream: &[u8], has_head_requests: bool) -> Result<Responses, Ma
             _ => {}
         }
         let is_end = decoder.rest().is_empty() || decoder.rest().starts_with(b"HTTP/1.1 ");
-        if has_head_requests && is_end && matches!(head.body_length()?, BodyLength::Sized(_)) {
+        if has_head_requests
+            && is_end
+            && matches!(head.body_length()?, BodyLength::Sized(_) | BodyLength::Chunked)
+        {
             found.push(Vec::new());
             continue;
         }

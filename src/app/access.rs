@@ -125,6 +125,7 @@ mod tests {
             (CommandName::Get, all, reads),
             (CommandName::Watch, all, reads),
             (CommandName::Unwatch, all, reads),
+            (CommandName::Web, all, reads),
         ];
         let missing = CommandName::ALL.iter().find(|command| rows.iter().all(|(row, ..)| row != *command));
         assert_eq!(missing, None, "each command has a row");
@@ -136,7 +137,7 @@ mod tests {
                 }
                 CommandName::Convert => AccessGroup::Convert,
                 CommandName::Put | CommandName::Get => AccessGroup::Metrics,
-                CommandName::Watch | CommandName::Unwatch => AccessGroup::Page,
+                CommandName::Watch | CommandName::Unwatch | CommandName::Web => AccessGroup::Page,
                 _ => AccessGroup::Action,
             };
             let only_this = [group].into_iter().collect();

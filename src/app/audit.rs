@@ -357,6 +357,7 @@ fn dialect_name(dialect: Dialect) -> &'static str {
         Dialect::Verb => "verb",
         Dialect::Conversion => "conversion",
         Dialect::Text => "text",
+        Dialect::Web => "web",
     }
 }
 

@@ -13,10 +13,14 @@ mod number;
 mod page_progress;
 pub mod text;
 mod verb;
+#[cfg(feature = "page")]
+mod web;
 
 pub use conversion::convert;
 use envelope::Envelope;
 pub use page_progress::PageProgress;
+#[cfg(feature = "page")]
+pub use web::decode as decode_web;
 
 use crate::model::{Answer, CustomCommands, Dialect, Page, Refusal, Request, RequestId, Verb, VerbPath};
 
@@ -82,7 +86,8 @@ pub fn encode_refusal(output: &mut Vec<u8>) {
 /// Writes a complete reply without framing. JSON is one compact line without the newline.
 pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, output: &mut Vec<u8>) {
     match dialect {
-        Dialect::Command => command::encode_answer(id, answer, output),
+        // An error has the schema of `command`.
+        Dialect::Command | Dialect::Web => command::encode_answer(id, answer, output),
         Dialect::Action => action::encode_answer(id, answer, output),
         Dialect::Verb => verb::encode_answer(id, answer, output),
         Dialect::Conversion => conversion::encode_answer(id, answer, output),
@@ -100,6 +105,10 @@ pub fn encode_page(
 ) {
     match dialect {
         Dialect::Command => command::encode_page(id, page, progress, output),
+        #[cfg(feature = "page")]
+        Dialect::Web => web::encode_page(page, progress, output),
+        #[cfg(not(feature = "page"))]
+        Dialect::Web => debug_assert!(false, "there is no page"),
         Dialect::Action => action::encode_page(id, page, progress, output),
         Dialect::Verb => debug_assert!(false, "a verb is answered whole"),
         Dialect::Conversion => debug_assert!(false, "a conversion is answered whole"),

@@ -78,6 +78,10 @@ pub const PAGE_ROWS_MAX: usize = 1024;
 /// Rows of a page of VMs for an operator, whose entries are longer: at most half a page for the VMs, and half for the
 /// addresses.
 pub const OBSERVED_ROWS_MAX: usize = PAGE_ROWS_MAX / 2;
+/// VMs of the table of the web page for browsers without JavaScript: some screens, which load at once.
+pub const VM_TABLE_ROWS_MAX: usize = 200;
+/// Bytes of the web page's files, as they are sent: a second on a slow line.
+pub const PAGE_ASSETS_BYTES_MAX: usize = 80 << 10;
 /// Addresses that an operator sees of a VM: more connections of one VM are a mistake of its program.
 pub const OBSERVED_ADDRESSES_MAX: usize = 16;
 /// Connections scanned for one page of a list of connections: bounds a tick when few match.

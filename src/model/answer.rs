@@ -13,6 +13,7 @@ use super::response::Response;
 use super::secret::Secret;
 use super::series::Series;
 use super::vm::{DiskOfVm, Vm};
+use super::web::VmState;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, SeriesId, VmId};
 
@@ -106,6 +107,13 @@ pub struct VmPresence {
     pub last_seen: Option<UnixSeconds>,
     /// The clients of these connections, at most [`crate::limits::OBSERVED_ADDRESSES_MAX`].
     pub peers: Vec<Peer>,
+}
+
+impl VmPresence {
+    /// Whether there is one.
+    pub fn state(&self) -> VmState {
+        if self.connected_since.is_some() { VmState::Online } else { VmState::Offline }
+    }
 }
 
 /// An open connection and the VM that is authenticated on it.

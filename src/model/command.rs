@@ -8,6 +8,7 @@ use super::principal::Login;
 use super::secret::{LongText, Secret};
 use super::series::{NewPoint, PointFilter};
 use super::vm::{DiskChange, VmChange, VmShape};
+use super::web::VmTable;
 use crate::ids::{CustomId, VmId};
 
 /// A command with its validated data.
@@ -123,6 +124,13 @@ pub enum Command {
     Watch,
     /// Report no more changes.
     Unwatch,
+    /// Return what a browser or monitoring asks for.
+    Web {
+        /// What.
+        query: Query,
+        /// Whether one page suffices: the client wants the head only.
+        is_head: bool,
+    },
 }
 
 impl Command {
@@ -213,6 +221,8 @@ pub enum Query {
     List(List),
     /// Points.
     Points(PointFilter),
+    /// A part of the table of VMs.
+    VmTable(VmTable),
 }
 
 /// The client of one request, as far as it differs from its connection.

@@ -155,6 +155,7 @@ commands! {
     Get "get" Command OpenOrReader(Metrics), Paged, Proof;
     Watch "watch" Command OpenOrReader(Page), Plain, Proof;
     Unwatch "unwatch" Command OpenOrReader(Page), Plain, Proof;
+    Web "web" Web OpenOrReader(Page), Paged, Proof;
 }
 
 /// The row of every added command. Its name, dialect and access are in

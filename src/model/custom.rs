@@ -124,7 +124,7 @@ fn is_command_byte(byte: u8) -> bool {
 }
 
 /// The paths of pages, in capitals. A verb has the path of its own name.
-const RESERVED_PATHS: [&str; 4] = ["EVENTS", "HEALTHZ", "METRICS", "SD"];
+const RESERVED_PATHS: [&str; 5] = ["EVENTS", "HEALTHZ", "METRICS", "SD", "UI"];
 
 const _: () = assert!(limits::CUSTOM_NAME_BYTES_MAX == 64, "an error message says 64");
 const _: () = assert!(limits::CUSTOM_COMMANDS_MAX <= u16::MAX as usize, "an id has 16 bits");

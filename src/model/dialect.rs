@@ -13,4 +13,6 @@ pub enum Dialect {
     Conversion,
     /// `put KEY VALUE TIMESTAMP`
     Text,
+    /// `GET PATH?QUERY`, for browsers and monitoring.
+    Web,
 }

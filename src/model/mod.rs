@@ -25,6 +25,7 @@ pub mod series;
 pub mod verb;
 pub mod verbs;
 mod vm;
+mod web;
 
 pub use access_token::{AccessToken, AccessTokenChange, Reader};
 pub use address_rule::{AddressLists, AddressRule};
@@ -50,3 +51,5 @@ pub use secret::{LongMessage, LongText, Secret, TokenHash};
 pub use series::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 pub use verb::{Verb, VerbPath};
 pub use vm::{Disk, DiskChange, DiskOfVm, Management, NewVm, Vm, VmChange, VmShape};
+#[cfg_attr(not(feature = "page"), allow(unused_imports))]
+pub use web::{VmState, VmTable, WebResource};

@@ -18,6 +18,8 @@ mod http;
 mod library;
 mod library_errors;
 mod metrics;
+#[cfg(feature = "page")]
+mod page;
 mod program_client;
 #[path = "../common/programs.rs"]
 mod programs;

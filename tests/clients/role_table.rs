@@ -97,8 +97,9 @@ pub(crate) fn rows() -> Vec<Row> {
             [No("Bad request (Unknown verb)"); 3],
             [No("Bad request (Unknown verb)"); 2],
         ),
-        // By `GET /healthz` only; in no dialect.
+        // By GET only.
         row(CommandName::Health, command("health", json!({})), [Unknown; 3], [Unknown; 2]),
+        row(CommandName::Web, command("web", json!({})), [Unknown; 3], [Unknown; 2]),
         row(CommandName::AddVm, json!({"action": "add_vm", "ram": 512, "disks": [5]}), all, [Login, Closed]),
     ];
     for (disk, refusal) in

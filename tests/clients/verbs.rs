@@ -191,7 +191,7 @@ fn the_page_at_the_root_lists_the_verbs_for_programs() {
     let links = r#"{"links":["/stat","/create","/destroy"]}"#;
     assert_eq!(answer.body, format!("{{\"success\":true,\"message\":\"{message}\",\"data\":{links}}}\n"));
     assert_eq!(answer.header("Content-Type"), Some("application/json"));
-    for accept in ["Accept: */*", "Accept: text/html", "Accept:"] {
+    for accept in ["Accept: */*", "Accept: text/plain", "Accept:"] {
         let answer = fetch(["-H", accept, &url]);
         assert!(answer.body.contains("GET /healthz"), "{accept}: {}", answer.body);
     }

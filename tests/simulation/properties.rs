@@ -177,7 +177,7 @@ fn an_http_client_reads_what_the_server_answers() {
                 write_whole(&server, &text, &mut output);
                 continue;
             }
-            server.exchange.begin_pages(&date(), &mut output);
+            server.exchange.begin_pages(ContentType::Json, &date(), &mut output);
             let parts = split(&text, &mut random);
             for (at, part) in parts.iter().enumerate() {
                 let is_last = at + 1 == parts.len();

@@ -1,7 +1,7 @@
 //! Answers in pages: `list`, the lists of the dialect `action`, and `get`.
 
 use super::super::access::Permission;
-use super::{App, Context, Continue, Next, Resume, StageInfo};
+use super::{App, Context, Continue, Next, Resume, StageInfo, vm_table};
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::limits;
 use crate::model::{
@@ -17,8 +17,10 @@ pub struct Stage {
     listing: Listing,
     /// The login that the worker checks, if the client has one.
     login: Option<Login>,
-    /// Whether the client is an operator, who sees more.
+    /// Whether the client sees of each VM what an operator sees.
     is_observed: bool,
+    /// Whether no page follows this one.
+    is_last: bool,
 }
 
 impl App {
@@ -30,8 +32,17 @@ impl App {
             Query::List(List::ActiveVms | List::AuthenticatedVms) => Cursor::FromPeer(0),
             Query::List(List::AuthorizedVms | List::ConnectedVms) => Cursor::FromMember(0),
             Query::Points(_) => Cursor::AfterPoint(None),
+            Query::VmTable(table) => Cursor::AfterVm(table.after),
         };
         self.begin_page(context.conn, Listing { command, query, caller: context.caller }, first)
+    }
+
+    /// Begins the first page of an answer for a browser or monitoring.
+    pub(super) fn web(&mut self, context: Context, query: Query, is_head: bool) -> Next<Stage> {
+        match self.list(context, CommandName::Web, query) {
+            Next::Work { work, stage } => Next::Work { work, stage: Stage { is_last: is_head, ..stage } },
+            failed => failed,
+        }
     }
 
     /// Begins the next page of an answer.
@@ -47,22 +58,25 @@ impl App {
         let Some(page) = self.page_request(&listing.query, cursor, is_observed) else {
             return Next::failed(Failure::Internal);
         };
-        let stage = Stage { listing, login: requester.login().cloned(), is_observed };
+        let stage = Stage { listing, login: requester.login().cloned(), is_observed, is_last: false };
         Next::Work { work: Work::Read(Read::ListPage { requester, page }), stage }
     }
 
-    /// The client and the login that its right depends on, and whether it is an operator who asks for a list of the
-    /// dialect `command`; `None` if it has no right.
+    /// The client and the login that its right depends on, and whether it sees of each VM what an operator sees; `None`
+    /// if it has no right.
     fn requester(&self, conn: ConnId, listing: &Listing) -> Option<(Requester, bool)> {
-        match self.permission(conn, listing.command, &listing.caller) {
-            (Permission::Allowed, Principal::Vm(login)) => Some((Requester::AnyClient(Some(login)), false)),
-            (Permission::Allowed, principal) => {
-                let is_observed = principal == Principal::Operator && listing.command == CommandName::List;
-                Some((Requester::AnyClient(None), is_observed))
-            }
-            (Permission::AllowedAsItself, Principal::Vm(login)) => Some((Requester::Vm(login), false)),
-            _ => None,
-        }
+        let (permission, principal) = self.permission(conn, listing.command, &listing.caller);
+        let is_observed = match listing.command {
+            CommandName::List => matches!(principal, Principal::Operator | Principal::Reader(_)),
+            command => command == CommandName::Web,
+        };
+        let requester = match (permission, principal) {
+            (Permission::Allowed, Principal::Vm(login)) => Requester::AnyClient(Some(login)),
+            (Permission::Allowed, _) => Requester::AnyClient(None),
+            (Permission::AllowedAsItself, Principal::Vm(login)) => Requester::Vm(login),
+            _ => return None,
+        };
+        Some((requester, is_observed))
     }
 
     /// `None` if `cursor` belongs to another query.
@@ -73,6 +87,7 @@ impl App {
                 let Cursor::AfterPoint(after) = cursor else { return None };
                 return Some(PageRequest::Points { filter: filter.clone(), after });
             }
+            Query::VmTable(_) => List::AllVms,
         };
         Some(match (list, cursor) {
             (List::AllVms, Cursor::AfterVm(after)) => {
@@ -132,8 +147,12 @@ impl Continue for Stage {
     fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
         let Resume { app, conn, .. } = at;
         let (PageRead { items, next }, login_holds) = result.page()?;
-        let items = if self.is_observed { app.observe(items) } else { items };
+        let mut items = if self.is_observed { app.observe(items) } else { items };
         let mut listing = self.listing;
+        let mut next = next.filter(|_| !self.is_last);
+        if let (Query::VmTable(table), Items::ObservedVms(vms)) = (&mut listing.query, &mut items) {
+            next = vm_table::select(table, vms, next);
+        }
         if let Some(login) = self.login.filter(|_| !login_holds) {
             app.presence.log_out_as(conn, &login);
             listing.caller.login = None;

@@ -10,6 +10,7 @@ pub(super) mod managed;
 mod operator;
 pub(super) mod points;
 mod server;
+mod vm_table;
 mod vms;
 
 use std::time::Duration;
@@ -273,6 +274,7 @@ impl App {
             }
             // Not implemented yet.
             Command::Watch | Command::Unwatch => Next::failed(Failure::UnknownCommand),
+            Command::Web { query, is_head } => self.web(context, query, is_head).map(Stage::Lists),
             Command::AddVm { shape, disk_sizes_gib } => {
                 self.add_vm(shape, disk_sizes_gib, context.now).map(Stage::Managed)
             }

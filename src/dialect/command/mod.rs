@@ -149,6 +149,7 @@ pub(super) fn encode_page(
     match page.listing.query {
         Query::List(list) => lists::write_page(list, page, is_first, progress, output),
         Query::Points(_) => points::write_page(page, progress, output),
+        Query::VmTable(_) => debug_assert!(false, "a table is of another dialect"),
     }
     if page.next.is_none() {
         write_raw(output, "}}");

@@ -38,13 +38,15 @@ pub enum Method {
     Unknown,
 }
 
-/// A request target (RFC 9112, 3.2) without its query.
+/// A request target (RFC 9112, 3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target<'a> {
     /// The authority of an absolute target; overrides the header `Host`.
     pub authority: Option<&'a str>,
     /// The path, or `*`; empty for a tunnel.
     pub path: &'a str,
+    /// What follows the `?`.
+    pub query: &'a str,
 }
 
 /// The length of the body (RFC 9112, 6.3).
@@ -133,18 +135,20 @@ impl Method {
 impl<'a> Target<'a> {
     fn parse(method: &str, text: &'a str) -> Option<Target<'a>> {
         if text.starts_with('/') {
-            return Some(Target { authority: None, path: without_query(text) });
+            let (path, query) = split_query(text);
+            return Some(Target { authority: None, path, query });
         }
         match method {
-            "OPTIONS" if text == "*" => return Some(Target { authority: None, path: text }),
-            "CONNECT" => return Some(Target { authority: Some(text), path: "" }),
+            "OPTIONS" if text == "*" => return Some(Target { authority: None, path: text, query: "" }),
+            "CONNECT" => return Some(Target { authority: Some(text), path: "", query: "" }),
             _ => {}
         }
         let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME))?;
         let rest = &text[scheme.len()..];
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let path = without_query(path);
-        Some(Target { authority: Some(authority), path: if path.is_empty() { "/" } else { path } })
+        let (path, query) = split_query(path);
+        let path = if path.is_empty() { "/" } else { path };
+        Some(Target { authority: Some(authority), path, query })
     }
 }
 
@@ -174,8 +178,10 @@ fn parse_error(error: httparse::Error) -> HttpError {
     }
 }
 
-fn without_query(text: &str) -> &str {
-    &text[..text.find(['?', '#']).unwrap_or(text.len())]
+/// The path and the query of a target, without a fragment, which no client should send.
+fn split_query(text: &str) -> (&str, &str) {
+    let text = text.split('#').next().unwrap_or_default();
+    text.split_once('?').unwrap_or((text, ""))
 }
 
 /// Parses digits only; `None` if they exceed 64 bits.

@@ -42,6 +42,10 @@ pub struct Headers<'a> {
     pub is_cross_site: bool,
     /// Whether `Accept` names JSON.
     pub accepts_json: bool,
+    /// Whether `Accept` names HTML.
+    pub accepts_html: bool,
+    /// Whether `Accept-Encoding` allows gzip.
+    pub accepts_gzip: bool,
     /// Whether `Content-Type` is multipart.
     pub is_multipart: bool,
     /// Whether `Content-Encoding` says that the body is compressed.
@@ -115,10 +119,12 @@ impl<'a> Headers<'a> {
             }
             b"sec-fetch-site" => self.is_cross_site |= value.eq_ignore_ascii_case(b"cross-site"),
             b"accept" => {
-                let is_json = |kind: &[u8]| kind.trim_ascii().eq_ignore_ascii_case(b"application/json");
-                self.accepts_json |=
-                    items(value).filter_map(|item| item.split(|&byte| byte == b';').next()).any(is_json);
+                for kind in items(value).filter_map(|item| item.split(|&byte| byte == b';').next()) {
+                    self.accepts_json |= kind.trim_ascii().eq_ignore_ascii_case(b"application/json");
+                    self.accepts_html |= kind.trim_ascii().eq_ignore_ascii_case(b"text/html");
+                }
             }
+            b"accept-encoding" => self.accepts_gzip |= items(value).any(allows_gzip),
             b"content-type" => {
                 let kind = value.get(..MULTIPART.len());
                 self.is_multipart |= kind.is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));
@@ -150,6 +156,17 @@ impl<'a> HeaderValue<'a> {
 /// The items of a list (RFC 9110, 5.6.1); empty ones do not count.
 fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+/// Whether an item of `Accept-Encoding` allows gzip: not with the weight 0 (RFC 9110, 12.5.3).
+fn allows_gzip(item: &[u8]) -> bool {
+    let mut parts = item.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let is_gzip = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip") || coding == b"*");
+    let is_zero = |weight: &[u8]| weight.iter().all(|byte| matches!(byte, b'0' | b'.'));
+    let forbids = |part: &[u8]| {
+        part.get(..2).is_some_and(|name| name.eq_ignore_ascii_case(b"q=")) && is_zero(&part[2..])
+    };
+    is_gzip && !parts.any(forbids)
 }
 
 const MULTIPART: &[u8] = b"multipart/";

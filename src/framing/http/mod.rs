@@ -11,6 +11,8 @@ pub mod head;
 pub mod headers;
 pub mod host;
 pub mod line_scan;
+#[cfg(feature = "page")]
+mod page;
 pub mod response;
 pub mod route;
 pub mod websocket_key;
@@ -24,6 +26,7 @@ pub use websocket_key::WebSocketKey;
 use super::is_white_space;
 use crate::buffer::Buffer;
 use crate::limits;
+use crate::model::WebResource;
 use chunked::Chunked;
 use head::{BodyLength, Head, Method, malformed};
 use line_scan::{LineScan, ScanProgress};
@@ -59,6 +62,8 @@ pub enum HttpEvent {
     Message,
     /// A request for a page.
     Page(HttpPage),
+    /// A request for what is at a path, and its query; it may have credentials: see [`Http::take_authorization`].
+    Web(WebResource, Box<str>),
     /// A request for the allowed methods: see [`Exchange::write_methods`].
     Options(&'static str),
     /// An upgrade to WebSocket: see [`response::write_upgrade`]. The rest of the input is WebSocket. To decline, write
@@ -238,11 +243,13 @@ impl Http {
         self.exchange.allowed_origin = route::check_source(&head, rules).map_err(unread)?.map(Into::into);
         let event = route::route(&head, length, body_bytes_max.of(is_forwarded), self.exchange.verb_path)
             .map_err(unread)?;
+        if matches!(event, HttpEvent::Message | HttpEvent::Web(..)) {
+            self.authorization = Authorization::parse(head.headers.authorization);
+        }
         if event == HttpEvent::Message {
             if head.awaits_continue() && !length.is_zero() {
                 output.push(response::CONTINUE);
             }
-            self.authorization = Authorization::parse(head.headers.authorization);
             self.state = ParseState::Body(match length {
                 BodyLength::Chunked => Body::Chunked(Box::default()),
                 BodyLength::Sized(length) => Body::Sized(length as usize),
@@ -296,6 +303,9 @@ const HEAD_TOO_LARGE: HttpError =
 const _: () = assert!(limits::HTTP_BLANK_BYTES_MAX <= u8::MAX as usize, "blank bytes are counted in 8 bits");
 const _: () = assert!(limits::HTTP_HEAD_BYTES_MAX <= u32::MAX as usize, "a scan counts in 32 bits");
 const _: () = assert!(size_of::<Http>() <= 80, "most of very many connections are idle");
+
+#[cfg(all(test, feature = "page"))]
+mod page_tests;
 
 #[cfg(test)]
 mod replay_tests;

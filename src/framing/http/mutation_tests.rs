@@ -182,7 +182,11 @@ fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
             assert!(matches!(http.state, ParseState::Body(_)), "waits for a head: {}", bytes.escape_ascii());
             Ok(())
         }
-        HttpEvent::Message | HttpEvent::Page(_) | HttpEvent::Options(_) | HttpEvent::Upgrade(_) => Ok(()),
+        HttpEvent::Message
+        | HttpEvent::Page(_)
+        | HttpEvent::Web(..)
+        | HttpEvent::Options(_)
+        | HttpEvent::Upgrade(_) => Ok(()),
     }
 }
 

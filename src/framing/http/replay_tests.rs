@@ -16,6 +16,8 @@ pub(super) enum Found {
     /// A message with an unusable `Authorization`.
     MessageWithBadToken(String),
     Page(HttpPage),
+    /// What is at a path, with its query.
+    Web(WebResource, String),
     Options(&'static str),
     Upgrade(String),
     /// An error that keeps the connection open.
@@ -89,6 +91,11 @@ pub(super) fn replay(chunks: &[&[u8]]) -> Vec<Found> {
                 }
                 HttpEvent::Page(page) => {
                     seen.push(Found::Page(page));
+                    None
+                }
+                HttpEvent::Web(resource, query) => {
+                    http.take_authorization();
+                    seen.push(Found::Web(resource, query.into()));
                     None
                 }
                 HttpEvent::Options(methods) => {

@@ -17,6 +17,7 @@ pub enum Status {
     Unauthorized,
     Forbidden(Denial),
     NotFound,
+    NotAcceptable,
     /// With the allowed methods.
     MethodNotAllowed(&'static str),
     RequestTimeout,
@@ -38,6 +39,10 @@ pub enum Status {
 pub enum ContentType {
     Json,
     Text,
+    /// A page, which may load scripts and styles of this server only.
+    Html,
+    /// A file of the page, compressed with gzip, that never changes; its media type.
+    Asset(&'static str),
 }
 
 /// The error response to a rejected request.
@@ -93,6 +98,7 @@ impl Status {
             Status::Unauthorized => "HTTP/1.1 401 Unauthorized\r\n",
             Status::Forbidden(_) => "HTTP/1.1 403 Forbidden\r\n",
             Status::NotFound => "HTTP/1.1 404 Not Found\r\n",
+            Status::NotAcceptable => "HTTP/1.1 406 Not Acceptable\r\n",
             Status::MethodNotAllowed(_) => "HTTP/1.1 405 Method Not Allowed\r\n",
             Status::RequestTimeout => "HTTP/1.1 408 Request Timeout\r\n",
             Status::LengthRequired => "HTTP/1.1 411 Length Required\r\n",
@@ -129,13 +135,21 @@ impl HttpError {
 }
 
 impl ContentType {
-    /// The header; text also gets `nosniff`, so that browsers do not guess another type.
-    fn header(self) -> &'static str {
+    /// The media type, and headers that depend on it. All but JSON get `nosniff`, so that browsers do not guess another
+    /// type.
+    fn headers(self) -> [&'static str; 3] {
         match self {
-            ContentType::Json => "Content-Type: application/json\r\n",
-            ContentType::Text => {
-                "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
-            }
+            ContentType::Json => ["application/json", "", ""],
+            ContentType::Text => ["text/plain; charset=utf-8", NO_SNIFF, ""],
+            ContentType::Html => ["text/html; charset=utf-8", NO_SNIFF, PAGE_POLICY],
+            ContentType::Asset(media_type) => [media_type, NO_SNIFF, PACKED],
+        }
+    }
+
+    fn cache_control(self) -> &'static str {
+        match self {
+            ContentType::Asset(_) => "public, max-age=31536000, immutable",
+            _ => NO_STORE,
         }
     }
 }
@@ -170,13 +184,12 @@ impl Exchange {
         });
     }
 
-    /// Writes the head of a response whose body is JSON in pages; [`Exchange::write_page`] follows. HTTP/1.0 has no
-    /// chunks: the body ends with the connection.
-    pub fn begin_pages(&mut self, date: &HttpDate, output: &mut Buffer) {
-        debug_assert!(!self.is_head, "a page was asked for whose head alone is wanted");
+    /// Writes the head of a response whose body comes in pages; unless the client wants the head only,
+    /// [`Exchange::write_page`] follows. HTTP/1.0 has no chunks: the body ends with the connection.
+    pub fn begin_pages(&mut self, content_type: ContentType, date: &HttpDate, output: &mut Buffer) {
         self.closes |= self.version == Version::Http10;
         output.append_with(|bytes| {
-            self.push_head(Status::Ok, ContentType::Json, date, bytes);
+            self.push_head(Status::Ok, content_type, date, bytes);
             let end = match self.version {
                 Version::Http10 => "\r\n",
                 Version::Http11 => "Transfer-Encoding: chunked\r\n\r\n",
@@ -218,22 +231,23 @@ impl Exchange {
             if self.allowed_origin.is_some() {
                 push(bytes, &["Access-Control-Allow-Methods: ", methods, "\r\n", PREFLIGHT]);
             }
-            self.push_common_headers(Status::NoContent, date, bytes);
+            self.push_common_headers(Status::NoContent, NO_STORE, date, bytes);
             push(bytes, &["\r\n"]);
         });
     }
 
     /// Writes the head without the body's length.
     fn push_head(&self, status: Status, content_type: ContentType, date: &HttpDate, bytes: &mut Vec<u8>) {
-        push(bytes, &[status.line(), content_type.header()]);
-        self.push_common_headers(status, date, bytes);
+        let [media_type, first, second] = content_type.headers();
+        push(bytes, &[status.line(), "Content-Type: ", media_type, "\r\n", first, second]);
+        self.push_common_headers(status, content_type.cache_control(), date, bytes);
     }
 
     /// Writes the headers that every response has.
-    fn push_common_headers(&self, status: Status, date: &HttpDate, bytes: &mut Vec<u8>) {
+    fn push_common_headers(&self, status: Status, cache_control: &str, date: &HttpDate, bytes: &mut Vec<u8>) {
         push(bytes, &["Date: "]);
         bytes.extend_from_slice(date.as_bytes());
-        push(bytes, &["\r\nCache-Control: no-store\r\n"]);
+        push(bytes, &["\r\nCache-Control: ", cache_control, "\r\n"]);
         status.push_headers(bytes);
         if let Some(origin) = &self.allowed_origin {
             push(bytes, &["Access-Control-Allow-Origin: "]);
@@ -263,6 +277,15 @@ fn push(bytes: &mut Vec<u8>, texts: &[&str]) {
         bytes.extend_from_slice(text.as_bytes());
     }
 }
+
+const NO_STORE: &str = "no-store";
+const NO_SNIFF: &str = "X-Content-Type-Options: nosniff\r\n";
+const PACKED: &str = "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n";
+/// A page runs no code but the server's own, loads nothing from elsewhere, and is part of no other page. The only forms
+/// are filters of this server.
+const PAGE_POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'\r\n\
+    Referrer-Policy: no-referrer\r\n";
 
 /// The interim response to `Expect: 100-continue`.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

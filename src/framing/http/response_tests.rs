@@ -110,7 +110,7 @@ fn text_responses_forbid_content_sniffing() {
 fn pages_are_sent_as_chunks() {
     let answer = written(|output| {
         let mut exchange = KEPT;
-        exchange.begin_pages(&date(), output);
+        exchange.begin_pages(ContentType::Json, &date(), output);
         exchange.write_page(false, output, |bytes| bytes.extend(b"[1,"));
         exchange.write_page(false, output, |_| ());
         exchange.write_page(false, output, |bytes| bytes.extend([b' '; 300]));

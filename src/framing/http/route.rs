@@ -7,6 +7,8 @@ use super::HttpEvent;
 use super::head::{BodyLength, Head, Method, malformed};
 use super::headers::{Expectation, HeaderValue};
 use super::host::{self, Authority, HttpRules};
+#[cfg(feature = "page")]
+use super::page::PagePath;
 use super::response::{HttpError, Status, Version};
 use super::websocket_key::WebSocketKey;
 use crate::model::{Denial, Verb, VerbPath};
@@ -20,6 +22,12 @@ pub enum HttpPage {
     Links,
     /// `/healthz`: health check.
     Health,
+    /// `/` for browsers: the page's shell.
+    #[cfg(feature = "page")]
+    Shell,
+    /// A file of the page.
+    #[cfg(feature = "page")]
+    Asset(&'static crate::assets::Asset),
 }
 
 /// Routes a request whose source is allowed; `length` is the length of its body, `verb_path` its path, if that names a
@@ -38,6 +46,10 @@ pub fn route(
     }
     if is_websocket_handshake(head) {
         return route_upgrade(head, length);
+    }
+    #[cfg(feature = "page")]
+    if let Some(routed) = route_page(head) {
+        return routed;
     }
     match (head.method, head.target.path) {
         (Method::Get | Method::Head, ROOT) if head.headers.accepts_json => {
@@ -58,6 +70,26 @@ pub fn route(
     }
 }
 
+/// Routes a request whose path belongs to the web page.
+#[cfg(feature = "page")]
+fn route_page(head: &Head<'_>) -> Option<Result<HttpEvent, HttpError>> {
+    let (reads, path) = (matches!(head.method, Method::Get | Method::Head), head.target.path);
+    let accepts = &head.headers;
+    if path == ROOT {
+        let is_shell = reads && accepts.accepts_html && !accepts.accepts_json;
+        return is_shell.then_some(Ok(HttpEvent::Page(HttpPage::Shell)));
+    }
+    Some(match PagePath::parse(path)? {
+        _ if head.method == Method::Options => return None,
+        _ if !reads => Err(method_not_allowed(path, None)),
+        PagePath::Resource(resource) => Ok(HttpEvent::Web(resource, head.target.query.into())),
+        PagePath::Asset(asset) if accepts.accepts_gzip => Ok(HttpEvent::Page(HttpPage::Asset(asset))),
+        PagePath::Asset(_) => {
+            Err(error(Status::NotAcceptable, "this file is there in the encoding gzip only"))
+        }
+    })
+}
+
 fn method_not_allowed(path: &str, verb_path: Option<VerbPath>) -> HttpError {
     error(Status::MethodNotAllowed(methods(path, verb_path)), METHOD_NOT_ALLOWED)
 }
@@ -65,7 +97,9 @@ fn method_not_allowed(path: &str, verb_path: Option<VerbPath>) -> HttpError {
 /// The allowed methods for `path`.
 fn methods(path: &str, verb_path: Option<VerbPath>) -> &'static str {
     match path {
-        HEALTH => "GET, HEAD, OPTIONS",
+        HEALTH => READ_ONLY,
+        #[cfg(feature = "page")]
+        _ if PagePath::parse(path).is_some() => READ_ONLY,
         ROOT | "*" => "GET, HEAD, POST, OPTIONS",
         _ if verb_path == Some(VerbPath::Of(Verb::Stat)) => "GET, HEAD, POST, OPTIONS",
         _ => "POST, OPTIONS",
@@ -182,4 +216,5 @@ pub(super) const TOO_LARGE: HttpError =
 
 const ROOT: &str = "/";
 const HEALTH: &str = "/healthz";
+const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 const METHOD_NOT_ALLOWED: &str = "there is no such method here; requests are POSTed";

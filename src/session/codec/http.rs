@@ -5,12 +5,16 @@ use super::Codec;
 use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message, trim};
 #[cfg(feature = "websocket")]
 use super::websocket::WebSocketCodec;
+#[cfg(feature = "page")]
+use crate::assets;
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::http::{
     Authorization, BodyBytesMax, ContentType, Http, HttpError, HttpEvent, HttpPage, Status,
 };
-use crate::model::{Answer, Command, CommandName, Denial, Dialect, Failure, Refusal, Request, Scope, Secret};
+use crate::model::{
+    Answer, Command, CommandName, Denial, Dialect, Failure, Query, Refusal, Request, Scope, Secret,
+};
 use crate::session::ending::Ending;
 
 /// The state of an HTTP connection.
@@ -56,6 +60,26 @@ impl FramingCodec for HttpCodec {
                 self.http.exchange.write_whole(Status::Ok, ContentType::Json, date, output, write);
                 Decoded::HandledInline
             }
+            #[cfg(feature = "page")]
+            HttpEvent::Page(HttpPage::Shell) => {
+                let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(assets::SHELL.as_bytes());
+                self.http.exchange.write_whole(Status::Ok, ContentType::Html, date, output, write);
+                Decoded::HandledInline
+            }
+            #[cfg(feature = "page")]
+            HttpEvent::Page(HttpPage::Asset(asset)) => {
+                let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(asset.packed);
+                let content_type = ContentType::Asset(asset.content_type);
+                self.http.exchange.write_whole(Status::Ok, content_type, date, output, write);
+                Decoded::HandledInline
+            }
+            #[cfg(feature = "page")]
+            HttpEvent::Web(resource, query) => {
+                let request = dialect::decode_web(resource, &query, self.http.exchange.is_head);
+                Decoded::Message(self.finish_decoding(Ok(request)))
+            }
+            #[cfg(not(feature = "page"))]
+            HttpEvent::Web(..) => self.refuse(Status::NotFound, ""),
             HttpEvent::Options(methods) => {
                 self.http.exchange.write_methods(methods, date, output);
                 Decoded::HandledInline
@@ -111,7 +135,7 @@ impl FramingCodec for HttpCodec {
         let status = match exchange.verb_path {
             // Clients of verbs give up on any other status.
             Some(_) if reply.dialect == Dialect::Verb => Status::Ok,
-            _ => self.status.take().unwrap_or_else(|| self.status_of(reply.answer)),
+            _ => self.status.take().unwrap_or_else(|| self.status_of(reply.dialect, reply.answer)),
         };
         // A client that failed to authenticate gets no reply in a dialect with its own schema.
         let dialect = if status == Status::Unauthorized { Dialect::Command } else { reply.dialect };
@@ -126,15 +150,27 @@ impl FramingCodec for HttpCodec {
         let (exchange, date) = (&mut self.http.exchange, reply.date);
         let write = |bytes: &mut Vec<u8>| {
             dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
-            if is_last {
+            // JSON has no line break of its own; other answers end in one.
+            if is_last && bytes.last() != Some(&b'\n') {
                 bytes.push(b'\n');
             }
         };
+        let content_type = match reply.page.listing.query {
+            Query::VmTable(_) => ContentType::Html,
+            Query::List(_) | Query::Points(_) => ContentType::Json,
+        };
+        if exchange.is_head {
+            if is_first {
+                exchange.begin_pages(content_type, date, output);
+                reply.progress.has_head = true;
+            }
+            return;
+        }
         if is_first && is_last {
-            return exchange.write_whole(Status::Ok, ContentType::Json, date, output, write);
+            return exchange.write_whole(Status::Ok, content_type, date, output, write);
         }
         if is_first {
-            exchange.begin_pages(date, output);
+            exchange.begin_pages(content_type, date, output);
         }
         exchange.write_page(is_last, output, write);
     }
@@ -184,7 +220,7 @@ impl HttpCodec {
         Ok(())
     }
 
-    fn status_of(&self, answer: &Answer) -> Status {
+    fn status_of(&self, dialect: Dialect, answer: &Answer) -> Status {
         let Answer::Failed(failure) = answer else { return Status::Ok };
         match failure {
             Failure::InvalidJson(_) | Failure::NotARequest(_) | Failure::UnexpectedEnd => Status::BadRequest,
@@ -192,6 +228,10 @@ impl HttpCodec {
             Failure::Busy | Failure::RequestMemoryFull | Failure::StoreUnavailable => Status::Unavailable,
             Failure::TooLarge(_) => Status::ContentTooLarge,
             Failure::TimedOut => Status::RequestTimeout,
+            // Who asks by GET sees the status only.
+            Failure::AuthenticationRequired if dialect == Dialect::Web => Status::Unauthorized,
+            Failure::BadField(_) if dialect == Dialect::Web => Status::BadRequest,
+            _ if dialect == Dialect::Web => Status::Unavailable,
             _ => Status::Ok,
         }
     }
