@@ -22,13 +22,14 @@ pub(super) fn write_page(table: &VmTable, page: &Page, progress: &mut PageProgre
 }
 
 fn write_head(table: &VmTable, output: &mut Vec<u8>) {
-    let style = assets::path_of("page.css");
+    let (style, icon) = (assets::path_of("page.css"), assets::path_of("icon.svg"));
     write(
         output,
         format_args!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>VMs · vmherd</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"stylesheet\" href=\"{style}\">\n</head>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"{icon}\">\n\
+         <link rel=\"stylesheet\" href=\"{style}\">\n</head>\n\
          <body class=\"plain\">\n<main>\n<h1>VMs</h1>\n<form action=\"/ui/vms\">\n\
          <label>Name <input name=\"filter\" value=\"{}\"></label>\n<label>State <select name=\"state\">\n\
          <option value=\"\">any</option>\n",

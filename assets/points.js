@@ -1,0 +1,167 @@
+// The points of metrics: history by HTTP, new points by a `watch` of their own, and the sparklines that show them.
+//
+// This watch is not resumed: after a gap the history is asked for again.
+
+import { now, set, svg } from "{{dom.js}}";
+import { Channel } from "{{live.js}}";
+
+const RECENT_S = 1800;
+const SERIES_MAX = 1000;
+const PREFIXES_MAX = 256;
+const REQUESTS_MAX = 4;
+const SETTLE_MS = 150;
+const RETRY_S = 30;
+const [WIDTH, HEIGHT] = [72, 18];
+
+export class Points {
+  // `ask(path)` fetches JSON from the server.
+  constructor(ask) {
+    this.ask = ask;
+    this.channel = new Channel({ greet: () => this.greet(), take: (message) => this.take(message) });
+    this.listeners = new Set();
+    this.takers = new Set();
+    this.clear();
+  }
+
+  clear() {
+    this.channel.end();
+    clearTimeout(this.timer);
+    // By key: {points, asked}.
+    this.series = new Map();
+    this.sight = [];
+    this.prefixes = "[]";
+    this.requests = 0;
+  }
+
+  // Calls `listener()` when series have changed that are in sight; returns what ends it.
+  listen(listener) {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  // Calls `take(point)` with each new point whose key begins with `prefix`; returns what ends it.
+  follow(prefix, take, again) {
+    const taker = { prefix, take, again };
+    this.takers.add(taker);
+    this.settle();
+    return () => {
+      this.takers.delete(taker);
+      this.settle();
+    };
+  }
+
+  // The keys whose recent points are in sight.
+  look(keys) {
+    if (keys.length === this.sight.length && keys.every((key, at) => key === this.sight[at])) return;
+    this.sight = keys;
+    this.settle();
+  }
+
+  recent(key) {
+    return this.series.get(key)?.points ?? [];
+  }
+
+  // The points of all keys that begin with `prefix`, by key.
+  history(prefix, from, to) {
+    const query = new URLSearchParams({ prefix, from: Math.floor(from), to: Math.ceil(to) });
+    return this.ask(`/ui/points?${query}`);
+  }
+
+  settle() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      const wanted = [...[...this.takers].map(({ prefix }) => prefix), ...this.sight].slice(0, PREFIXES_MAX);
+      const prefixes = JSON.stringify(wanted.map((prefix) => `points:${prefix}`));
+      if (prefixes !== this.prefixes) {
+        this.prefixes = prefixes;
+        if (wanted.length === 0) this.channel.end();
+        else if (this.channel.isOpen()) this.watch();
+        else if (this.channel.timer == null) this.channel.open();
+      }
+      this.fetch();
+    }, SETTLE_MS);
+  }
+
+  greet() {
+    // Points may have come while there was no connection.
+    for (const series of this.series.values()) Object.assign(series, { asked: 0, isWhole: false });
+    this.watch();
+    this.fetch();
+    for (const { again } of this.takers) again();
+  }
+
+  watch() {
+    this.channel.send("watch", { what: JSON.parse(this.prefixes), token: this.token });
+  }
+
+  take({ status, message, data }) {
+    if (status !== "success") return this.channel.reopen();
+    if (message === "snapshot") this.channel.settle();
+    if (message !== "change" || data.kind !== "points") return;
+    for (const { key, value, timestamp } of data.points) {
+      const series = this.series.get(key);
+      if (series) series.points = merge(series.points, [[timestamp, value]]);
+      for (const { prefix, take } of this.takers) if (key.startsWith(prefix)) take(key, timestamp, value);
+    }
+    this.tell();
+  }
+
+  // Asks for the history of what is in sight, a few at a time.
+  fetch() {
+    while (this.requests < REQUESTS_MAX) {
+      const isDue = (key) => now() - (this.series.get(key)?.asked ?? 0) > RETRY_S && !this.series.get(key)?.isWhole;
+      const key = this.sight.find(isDue);
+      if (key == null) return;
+      this.load(key);
+    }
+  }
+
+  async load(key) {
+    const series = this.series.get(key) ?? { points: [] };
+    series.asked = now();
+    // The last one used is the last to go.
+    this.series.delete(key);
+    this.series.set(key, series);
+    if (this.series.size > SERIES_MAX) this.series.delete(this.series.keys().next().value);
+    this.requests += 1;
+    const query = new URLSearchParams({ key, from: Math.floor(now() - RECENT_S) });
+    try {
+      const found = await this.ask(`/ui/points?${query}`);
+      series.points = merge(found[key] ?? [], series.points);
+      series.isWhole = true;
+    } catch {
+      // It is asked for again when it comes into sight again.
+    }
+    this.requests -= 1;
+    this.tell();
+    this.fetch();
+  }
+
+  tell() {
+    this.isTold ??= requestAnimationFrame(() => {
+      this.isTold = null;
+      for (const listener of this.listeners) listener();
+    });
+  }
+}
+
+// Both in order of time, the later list's value where both have one; without what is no longer recent.
+function merge(points, later) {
+  const begin = now() - RECENT_S;
+  const times = new Map([...points, ...later].filter(([at]) => at > begin));
+  return [...times].sort(([left], [right]) => left - right);
+}
+
+export function sparkline() {
+  return svg("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, svg("polyline"));
+}
+
+// Draws the last half hour. The scale begins at 0 and has at least 1, so that an idle VM looks idle.
+export function drawSparkline(element, points) {
+  const begin = now() - RECENT_S;
+  const top = points.reduce((top, [, value]) => Math.max(top, value), 1);
+  const x = (at) => ((at - begin) / RECENT_S) * (WIDTH - 2) + 1;
+  const y = (value) => HEIGHT - 1.5 - (Math.max(0, value) / top) * (HEIGHT - 3);
+  const line = points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  if (element.firstChild.getAttribute("points") !== line) set(element.firstChild, { points: line });
+}
