@@ -90,7 +90,7 @@
 //! | question | answer in |
 //! | --- | --- |
 //! | what an operator does with a VM | `src/app/commands/operator.rs`; the VM that a request names: `VmField` in `src/model/request.rs` |
-//! | when a VM was last seen | `src/app/last_seen.rs`; the writes: `src/dispatch/last_seen.rs` |
+//! | when a VM was last seen, and from where | `src/app/last_seen.rs`; the writes: `src/dispatch/last_seen.rs` |
 //! | which connections a VM has | `src/app/presence.rs`, `src/app/vm_sessions.rs` |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | the access token that a verb may need | `src/app/commands/access_token.rs` |
@@ -114,6 +114,7 @@
 //! | the steps of a sealed connection | `src/framing/sealed/`; the work with keys: `src/crypto/exchange.rs`, in the lane keys |
 //! | the WebSocket handshake | `src/framing/http/route.rs`; `src/session/codec/http.rs`: `Upgrade`; `websocket.rs` there |
 //! | PostgreSQL failover | which server: `src/store/postgres/hosts.rs`; lost sessions: `store.rs` (`retry`), `pg_session.rs` (`RetryBudget`), `session_pool.rs`, `pg_error.rs` |
+//! | what other processes change in the store | `src/store/changes.rs`; `src/store/sqlite/changes.rs`, `src/store/postgres/changes.rs` |
 //! | the counters | `src/dispatch/counters.rs`, `src/dispatch/statistics.rs` |
 //!
 //! ## Glossary
@@ -226,7 +227,7 @@ pub use escape::{Escaped, is_invisible, write_escaped};
 pub use ids::{AccessTokenId, ContainerId, DiskId, ServerId, VmId};
 pub use model::{
     Access, AccessGroup, AccessToken, AddressRule, AnonymousAccess, Container, Disk, HypervisorError,
-    LogAddresses, NameError, Response, Secret, Statistics, Vm, VmName, VmShape,
+    LogAddresses, NameError, PeerIp, Response, Secret, Statistics, Vm, VmName, VmShape,
 };
 #[cfg(feature = "qemu")]
 pub use qemu::{Accelerator, GuestNetwork, Qemu, QemuSettings};
@@ -257,11 +258,13 @@ pub mod custom_store {
     pub use crate::ids::{AccessTokenId, SeriesId};
     pub use crate::model::{
         AccessToken, AccessTokenChange, Credentials, DiskChange, DiskOfVm, KeyError, Login, Management,
-        MetricKey, MetricValue, NewPoint, NewVm, Point, PointFilter, Series, TokenHash, VmChange,
+        MetricKey, MetricValue, NewPoint, NewVm, Point, PointFilter, Reader, SeenVm, Series, TokenHash,
+        VmChange,
     };
     pub use crate::store::{
-        LockRetryPolicy, OpenFailure, PointPage, PointPosition, PointRemoval, PointStore, RegistryStore,
-        RemovedPoints, ScanRange, Store, StoreFactory, VmPage, Write, WriteOutcome, Written, open,
+        ChangeKind, ChangesPage, ChangesPosition, LockRetryPolicy, OpenFailure, PointPage, PointPosition,
+        PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreFactory, StoredChange,
+        VmPage, Write, WriteOutcome, Written, open,
     };
 }
 

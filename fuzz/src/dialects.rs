@@ -151,6 +151,7 @@ fn entries(list: List, choice: u8) -> Items {
         has_password: true,
         is_managed: false,
         last_seen: None,
+        last_address: None,
         disks: vec![Disk { id: DiskId(1), size_gib: 1 << 50 }; usize::from(choice % 5)],
     };
     let count = usize::from(choice % 7);

@@ -1,4 +1,4 @@
-//! When VMs were last seen, until the store has it. Owned by the reactor's thread.
+//! When VMs were last seen and from where, until the store has it. Owned by the reactor's thread.
 //!
 //! A VM has an entry from the first time that it is seen until a minute after its last write. An entry is written when
 //! it is due: a minute after the first time or the last write, or when the VM's last session ends. At most one write is
@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, hash_map};
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::VmId;
 use crate::limits;
+use crate::model::SeenVm;
 
 /// The VMs that were seen.
 #[derive(Default)]
@@ -16,7 +17,7 @@ pub struct LastSeen {
     entries: HashMap<VmId, Entry>,
     /// The entries that are not under way, by when they are due.
     due: BTreeSet<(Instant, VmId)>,
-    under_way: Vec<(VmId, UnixSeconds)>,
+    under_way: Vec<SeenVm>,
     /// No write begins before.
     next: Instant,
     /// All entries are due, at once.
@@ -24,16 +25,17 @@ pub struct LastSeen {
 }
 
 struct Entry {
-    seen: UnixSeconds,
-    /// The last time that was written.
-    written: Option<UnixSeconds>,
+    seen: SeenVm,
+    /// The last that was written.
+    written: Option<SeenVm>,
     /// Its key in `due`; `None` while it is under way.
     due: Option<Instant>,
 }
 
 impl LastSeen {
-    /// Notes that `vm` was seen at `seen`. It is to be written by `due` at the latest.
-    pub fn note(&mut self, vm: VmId, seen: UnixSeconds, due: Instant) {
+    /// Notes that a VM was seen. It is to be written by `due` at the latest.
+    pub fn note(&mut self, seen: SeenVm, due: Instant) {
+        let vm = seen.vm;
         let is_full = self.entries.len() >= limits::SEEN_VMS_MAX;
         let entry = match self.entries.entry(vm) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -44,7 +46,8 @@ impl LastSeen {
                 return;
             }
         };
-        entry.seen = entry.seen.max(seen);
+        entry.seen.at = entry.seen.at.max(seen.at);
+        entry.seen.address = seen.address.or(entry.seen.address);
         if let Some(before) = entry.due.filter(|before| *before > due) {
             entry.due = Some(due);
             self.due.remove(&(before, vm));
@@ -52,16 +55,16 @@ impl LastSeen {
         }
     }
 
-    /// Notes that the last session of `vm` ended at `seen`, which is to be written at once.
-    pub fn note_end(&mut self, vm: VmId, seen: UnixSeconds, now: Instant) {
-        self.note(vm, seen, now);
+    /// Notes that the last session of `vm` ended at `at`, which is to be written at once.
+    pub fn note_end(&mut self, vm: VmId, at: UnixSeconds, now: Instant) {
+        self.note(SeenVm { vm, at, address: None }, now);
         if self.entries.get(&vm).is_some_and(|entry| entry.due.is_none()) {
             self.schedule(vm, now);
         }
     }
 
-    /// When `vm` was last seen, if it was in the last minute.
-    pub fn of(&self, vm: VmId) -> Option<UnixSeconds> {
+    /// When `vm` was last seen and from where, if it was in the last minute.
+    pub fn of(&self, vm: VmId) -> Option<SeenVm> {
         self.entries.get(&vm).map(|entry| entry.seen)
     }
 
@@ -72,7 +75,7 @@ impl LastSeen {
     }
 
     /// Begins a write: the entries that are due, at most [`limits::SEEN_BATCH_MAX`].
-    pub fn take_batch(&mut self, now: Instant) -> Option<Vec<(VmId, UnixSeconds)>> {
+    pub fn take_batch(&mut self, now: Instant) -> Option<Vec<SeenVm>> {
         self.next_write().filter(|next| *next <= now)?;
         self.next = now;
         for _ in 0..limits::SEEN_BATCH_MAX {
@@ -86,7 +89,7 @@ impl LastSeen {
             if entry.written == Some(entry.seen) {
                 self.entries.remove(&vm);
             } else {
-                self.under_way.push((vm, entry.seen));
+                self.under_way.push(entry.seen);
             }
         }
         (!self.under_way.is_empty()).then(|| self.under_way.clone())
@@ -94,11 +97,11 @@ impl LastSeen {
 
     /// The write has succeeded. Its entries stay for a minute: a list that was read before it does not have them.
     pub fn written(&mut self, now: Instant) {
-        for (vm, seen) in std::mem::take(&mut self.under_way) {
-            let Some(entry) = self.entries.get_mut(&vm) else { continue };
+        for seen in std::mem::take(&mut self.under_way) {
+            let Some(entry) = self.entries.get_mut(&seen.vm) else { continue };
             entry.written = Some(seen);
             if entry.due.is_none() {
-                self.schedule(vm, now + limits::SEEN_INTERVAL);
+                self.schedule(seen.vm, now + limits::SEEN_INTERVAL);
             }
         }
     }
@@ -110,7 +113,7 @@ impl LastSeen {
             self.give_up();
         }
         self.next = now + limits::SEEN_RETRY;
-        for &(vm, _) in &failed {
+        for &SeenVm { vm, .. } in &failed {
             if self.entries.get(&vm).is_some_and(|entry| entry.due.is_none()) {
                 self.schedule(vm, self.next);
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::PeerIp;
 
 const VM: VmId = VmId(1);
 
@@ -14,8 +15,12 @@ fn unix(seconds: i64) -> UnixSeconds {
     UnixSeconds(1_700_000_000 + seconds)
 }
 
+fn seen_at(vm: VmId, second: i64) -> SeenVm {
+    SeenVm { vm, at: unix(second), address: None }
+}
+
 fn note(seen: &mut LastSeen, vm: VmId, second: u64) {
-    seen.note(vm, unix(second as i64), at(second) + limits::SEEN_INTERVAL);
+    seen.note(seen_at(vm, second as i64), at(second) + limits::SEEN_INTERVAL);
 }
 
 #[test]
@@ -24,16 +29,16 @@ fn a_vm_is_written_once_a_minute_while_it_is_seen() {
     for second in 0..600 {
         note(&mut seen, VM, second);
         if let Some(batch) = seen.take_batch(at(second)) {
-            assert_eq!(batch, [(VM, unix(second as i64))]);
+            assert_eq!(batch, [seen_at(VM, second as i64)]);
             written.push(second);
             seen.written(at(second));
         }
-        assert_eq!(seen.of(VM), Some(unix(second as i64)));
+        assert_eq!(seen.of(VM), Some(seen_at(VM, second as i64)));
     }
     assert_eq!(written, [60, 120, 180, 240, 300, 360, 420, 480, 540]);
     // Written once more, and then forgotten.
     assert_eq!(seen.next_write(), Some(at(600)));
-    assert_eq!(seen.take_batch(at(600)), Some(vec![(VM, unix(599))]));
+    assert_eq!(seen.take_batch(at(600)), Some(vec![seen_at(VM, 599)]));
     assert_eq!(seen.next_write(), None, "at most one write is under way");
     seen.written(at(600));
     assert_eq!((seen.take_batch(at(660)), seen.of(VM), seen.is_settled()), (None, None, true));
@@ -44,11 +49,11 @@ fn the_end_of_the_last_session_is_written_at_once() {
     let mut seen = LastSeen::default();
     note(&mut seen, VM, 0);
     seen.note_end(VM, unix(5), at(5));
-    assert_eq!(seen.take_batch(at(5)), Some(vec![(VM, unix(5))]));
+    assert_eq!(seen.take_batch(at(5)), Some(vec![seen_at(VM, 5)]));
     // A session that ends while that write is under way.
     seen.note_end(VM, unix(6), at(6));
     seen.written(at(6));
-    assert_eq!(seen.take_batch(at(6)), Some(vec![(VM, unix(6))]));
+    assert_eq!(seen.take_batch(at(6)), Some(vec![seen_at(VM, 6)]));
     seen.written(at(6));
     // Ends that follow each other share writes.
     for second in 7..100 {
@@ -80,7 +85,7 @@ fn a_failed_write_is_tried_again_with_later_times() {
     note(&mut seen, VM, 61);
     assert_eq!(seen.failed(at(62)), 2);
     assert_eq!(seen.next_write(), Some(at(62) + limits::SEEN_RETRY));
-    assert_eq!(seen.take_batch(at(72)), Some(vec![(VM, unix(61)), (VmId(2), unix(0))]));
+    assert_eq!(seen.take_batch(at(72)), Some(vec![seen_at(VM, 61), seen_at(VmId(2), 0)]));
 }
 
 #[test]
@@ -111,6 +116,22 @@ fn a_stop_writes_everything_once() {
 fn a_clock_that_goes_back_changes_nothing() {
     let mut seen = LastSeen::default();
     note(&mut seen, VM, 100);
-    seen.note(VM, unix(50), at(101) + limits::SEEN_INTERVAL);
-    assert_eq!(seen.of(VM), Some(unix(100)));
+    seen.note(seen_at(VM, 50), at(101) + limits::SEEN_INTERVAL);
+    assert_eq!(seen.of(VM), Some(seen_at(VM, 100)));
+}
+
+#[test]
+fn the_last_address_stays_until_another_is_seen() {
+    let mut seen = LastSeen::default();
+    let from = |second, text| SeenVm { address: PeerIp::parse(text), ..seen_at(VM, second) };
+    seen.note(from(1, "192.0.2.7"), at(1));
+    assert_eq!(seen.take_batch(at(1)), Some(vec![from(1, "192.0.2.7")]));
+    seen.written(at(1));
+    // Another address in the same second is written too.
+    seen.note(from(1, "192.0.2.8"), at(61));
+    assert_eq!(seen.take_batch(at(61)), Some(vec![from(1, "192.0.2.8")]));
+    seen.written(at(61));
+    seen.note(seen_at(VM, 70), at(70));
+    seen.note_end(VM, unix(71), at(71));
+    assert_eq!(seen.of(VM), Some(from(71, "192.0.2.8")));
 }

@@ -13,7 +13,7 @@ use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{
-    AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, TokenHash, Vm, VmPresence,
+    AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, SeenVm, TokenHash, Vm, VmPresence,
 };
 use crate::work::pages::PeerIndex;
 
@@ -136,7 +136,7 @@ impl Presence {
             None => self.authenticated_count += 1,
         }
         self.sessions.begin(vm, now, conn);
-        self.note_seen(vm);
+        self.note_seen(conn, vm);
     }
 
     /// Makes the connection anonymous.
@@ -169,11 +169,13 @@ impl Presence {
                 return;
             }
         }
-        self.note_seen(vm);
+        self.note_seen(conn, vm);
     }
 
-    fn note_seen(&mut self, vm: VmId) {
-        self.last_seen.note(vm, self.now, self.instant + limits::SEEN_INTERVAL);
+    fn note_seen(&mut self, conn: ConnId, vm: VmId) {
+        let address = self.peer(conn).and_then(Peer::ip);
+        let seen = SeenVm { vm, at: self.now, address };
+        self.last_seen.note(seen, self.instant + limits::SEEN_INTERVAL);
     }
 
     /// When VMs were last seen.
@@ -222,8 +224,13 @@ impl Presence {
     pub fn of_vm(&self, vm: &Vm) -> VmPresence {
         let sessions = self.sessions.of(vm.id).take(limits::OBSERVED_ADDRESSES_MAX);
         let peers = sessions.filter_map(|conn| self.peer(conn)).collect();
-        let last_seen = vm.last_seen.max(self.last_seen.of(vm.id));
-        VmPresence { connected_since: self.sessions.oldest(vm.id), last_seen, peers }
+        let seen = self.last_seen.of(vm.id);
+        VmPresence {
+            connected_since: self.sessions.oldest(vm.id),
+            last_seen: vm.last_seen.max(seen.map(|seen| seen.at)),
+            last_address: seen.and_then(|seen| seen.address).or(vm.last_address),
+            peers,
+        }
     }
 
     /// The authorized and connected VMs.

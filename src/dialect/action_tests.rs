@@ -364,6 +364,7 @@ fn lists_are_written_with_numeric_vm_ids() {
         has_password: true,
         is_managed: false,
         last_seen: None,
+        last_address: None,
         disks,
     };
     let one = r#"{"id":1,"ram":512,"cpu":4,"disks":[{"id":1,"size":100},{"id":2,"size":1125899906842624}]}"#;

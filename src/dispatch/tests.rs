@@ -14,7 +14,7 @@ use crate::embed::{Embedding, HandlerRequest, Handlers, HypervisorHandle, Respon
 use crate::ids::{AccessTokenId, ServerId, VmId};
 use crate::model::{
     Access, AccessGroup, AccessTokenChange, AnonymousAccess, CustomCommands, CustomKind, Peer, Response,
-    Secret,
+    Secret, SeenVm,
 };
 use crate::session::{Capacity, Rules, Step, StepContext};
 use crate::store::{self, Location, StoreError, Write};
@@ -109,7 +109,8 @@ impl Bed {
             let token =
                 token::base64url::<{ limits::ACCESS_TOKEN_BYTES }>(&mut SystemRandom).expect("random");
             let (count_max, now) = (10, NOW.unix);
-            let add = AccessTokenChange::Add { token: token::hash(&token), is_enabled, count_max, now };
+            let (hash, reader_name) = (token::hash(&token), None);
+            let add = AccessTokenChange::Add { token: hash, is_enabled, reader_name, count_max, now };
             worker.run([&Work::Write(Write::ChangeAccessTokens(add))]).remove(0).expect("it is added");
             token
         });
@@ -341,7 +342,7 @@ fn a_stop_does_not_pause_between_batches_of_times() {
     let batches = 3;
     let seen = bed.dispatcher.app.presence_mut().last_seen_mut();
     for vm in 0..batches * limits::SEEN_BATCH_MAX as i64 {
-        seen.note(VmId(vm), NOW.unix, NOW.instant);
+        seen.note(SeenVm { vm: VmId(vm), at: NOW.unix, address: None }, NOW.instant);
     }
     while seen.take_batch(NOW.instant).is_some() {
         seen.written(NOW.instant);

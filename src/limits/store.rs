@@ -102,3 +102,17 @@ pub const POSTGRES_POOLER_PROBES: usize = 5;
 pub const STORE_CONNECTIONS_LIMIT: usize = 1000;
 /// Timeout for migrating a PostgreSQL database, including the wait for another daemon that migrates it.
 pub const POSTGRES_MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a store keeps the changes that daemons watch. A daemon reads them once a second; one that could not reach
+/// the store for longer has its clients list again.
+pub const CHANGES_KEPT: Duration = Duration::from_secs(600);
+/// A position in PostgreSQL older than this may miss changes: less than they are kept, since the removal of old ones and
+/// the reading look at the clock at different moments.
+pub const CHANGES_POSITION_AGE_MAX: Duration = Duration::from_secs(540);
+/// Changes in one read: a few milliseconds of work, and more than daemons make in a second.
+pub const CHANGES_READ_MAX: usize = 1024;
+/// Old changes that a tool removes from an SQLite file with each change that it adds: more than one, so that none pile up.
+pub const SQLITE_CHANGES_PRUNED: usize = 16;
+/// How often a daemon removes old changes from PostgreSQL, if it makes changes.
+pub const POSTGRES_CHANGES_PRUNE_INTERVAL: Duration = Duration::from_secs(1);
+/// Old changes in one removal: some milliseconds, and more than are made in that time.
+pub const POSTGRES_CHANGES_PRUNED: usize = 2000;

@@ -1,4 +1,4 @@
-//! Access tokens: those that clients of the dialect `verb` need where the listener demands them, and those of readers.
+//! Access tokens: those which clients of the dialect `verb` need where the listener demands them, and those of readers.
 
 use super::name::VmName;
 use super::secret::TokenHash;
@@ -6,7 +6,7 @@ use crate::clock::UnixSeconds;
 use crate::ids::AccessTokenId;
 
 /// An access token, as the operator sees it: the token itself is never stored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AccessToken {
     /// Its id.
     pub id: AccessTokenId,
@@ -14,6 +14,8 @@ pub struct AccessToken {
     pub created_at: UnixSeconds,
     /// Whether it is valid.
     pub is_enabled: bool,
+    /// The name of the reader that it stands for; `None`: it is for verbs.
+    pub reader_name: Option<VmName>,
 }
 
 /// A client that may read everything and change nothing, known by its access token.
@@ -34,6 +36,8 @@ pub enum AccessTokenChange {
         token: TokenHash,
         /// Whether it is valid at once.
         is_enabled: bool,
+        /// The name of the reader that it stands for; `None`: it is for verbs.
+        reader_name: Option<VmName>,
         /// The most access tokens that the store may hold.
         count_max: usize,
         /// When.
@@ -48,4 +52,16 @@ pub enum AccessTokenChange {
     },
     /// Removes one.
     Remove(AccessTokenId),
+}
+
+impl AccessTokenChange {
+    /// The token that is no longer valid after it.
+    pub fn ended(&self) -> Option<AccessTokenId> {
+        match self {
+            AccessTokenChange::SetEnabled { id, is_enabled: false } | AccessTokenChange::Remove(id) => {
+                Some(*id)
+            }
+            _ => None,
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::command::Listing;
 use super::container::NewContainer;
 use super::failure::Failure;
 use super::name::VmName;
-use super::peer::Peer;
+use super::peer::{Peer, PeerIp};
 use super::response::Response;
 use super::secret::Secret;
 use super::series::Series;
@@ -105,6 +105,8 @@ pub struct VmPresence {
     pub connected_since: Option<UnixSeconds>,
     /// When the VM last sent a request or ended its last connection; `None`: never.
     pub last_seen: Option<UnixSeconds>,
+    /// From where it was last seen.
+    pub last_address: Option<PeerIp>,
     /// The clients of these connections, at most [`crate::limits::OBSERVED_ADDRESSES_MAX`].
     pub peers: Vec<Peer>,
 }

@@ -43,13 +43,13 @@ pub use failure::Failure;
 pub use logged_address::{AddressFormat, LogAddresses, LoggedPeer};
 pub use membership::Membership;
 pub use name::{NameError, VmName};
-pub use peer::{Peer, Source};
-pub use principal::{Credentials, Login, Principal};
+pub use peer::{Peer, PeerIp, Source};
+pub use principal::{Credentials, Login, Principal, TokenOwner};
 pub use request::{Refusal, Request, RequestId, Scope, VmField};
 pub use response::Response;
 pub use secret::{LongMessage, LongText, Secret, TokenHash};
 pub use series::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 pub use verb::{Verb, VerbPath};
-pub use vm::{Disk, DiskChange, DiskOfVm, Management, NewVm, Vm, VmChange, VmShape};
+pub use vm::{Disk, DiskChange, DiskOfVm, Management, NewVm, SeenVm, Vm, VmChange, VmShape};
 #[cfg_attr(not(feature = "page"), allow(unused_imports))]
 pub use web::{VmState, VmTable, WebResource};

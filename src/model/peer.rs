@@ -15,6 +15,10 @@ pub enum Peer {
     },
 }
 
+/// The IP address of a client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerIp(pub IpAddr);
+
 /// The unit by which clients are counted and throttled.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
@@ -27,6 +31,14 @@ pub enum Source {
 }
 
 impl Peer {
+    /// The client's IP address; `None` on a Unix socket.
+    pub fn ip(self) -> Option<PeerIp> {
+        match self {
+            Peer::Tcp(address, _) => Some(PeerIp(address)),
+            Peer::Unix { .. } => None,
+        }
+    }
+
     /// The client's source.
     pub fn source(self) -> Source {
         match self {
@@ -43,6 +55,19 @@ impl fmt::Debug for Peer {
             Peer::Tcp(..) => f.write_str("Tcp"),
             Peer::Unix { uid } => f.debug_struct("Unix").field("uid", uid).finish(),
         }
+    }
+}
+
+impl PeerIp {
+    /// Parses an address of a store.
+    pub fn parse(text: &str) -> Option<PeerIp> {
+        text.parse().ok().map(PeerIp)
+    }
+}
+
+impl fmt::Debug for PeerIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerIp")
     }
 }
 
@@ -86,7 +111,7 @@ mod tests {
     fn no_address_is_shown() {
         let peer = Peer::from("192.0.2.1:4711".parse::<SocketAddr>().expect("an address"));
         let v6 = Peer::from("[2001:db8::1]:4711".parse::<SocketAddr>().expect("an address"));
-        let shown = format!("{peer:?} {v6:?} {:?} {:?}", peer.source(), v6.source());
-        assert_eq!(shown, "Tcp Tcp V4 V6");
+        let shown = format!("{peer:?} {v6:?} {:?} {:?} {:?}", peer.source(), v6.source(), v6.ip());
+        assert_eq!(shown, "Tcp Tcp V4 V6 Some(PeerIp)");
     }
 }

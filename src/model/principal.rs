@@ -29,6 +29,15 @@ pub struct Login {
     pub name: VmName,
 }
 
+/// What a token stands for that a request has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TokenOwner {
+    /// A login of a VM.
+    Vm(Login),
+    /// A reader.
+    Reader(Reader),
+}
+
 /// What a password is checked against.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credentials {

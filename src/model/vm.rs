@@ -1,6 +1,7 @@
 //! Virtual machines and their disks.
 
 use super::name::VmName;
+use super::peer::PeerIp;
 use super::secret::TokenHash;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
@@ -20,8 +21,21 @@ pub struct Vm {
     pub is_managed: bool,
     /// When it last sent a request or ended its last connection, as far as the store knows; `None`: never.
     pub last_seen: Option<UnixSeconds>,
+    /// From where it was last seen, as far as the store knows. A proxy has its own address.
+    pub last_address: Option<PeerIp>,
     /// Its disks, in ascending order of id.
     pub disks: Vec<Disk>,
+}
+
+/// When a VM was last seen, and from where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeenVm {
+    /// The VM.
+    pub vm: VmId,
+    /// When.
+    pub at: UnixSeconds,
+    /// The address of its client; `None`: it has none, and the one before stays.
+    pub address: Option<PeerIp>,
 }
 
 /// Memory and processors of a VM.

@@ -125,6 +125,7 @@ impl Registry {
         let change = AccessTokenChange::Add {
             token: token::hash(&token),
             is_enabled,
+            reader_name: None,
             count_max: limits::ACCESS_TOKENS_MAX,
             now: unix_now(),
         };

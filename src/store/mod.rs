@@ -4,6 +4,7 @@
 //! Stores block; each worker thread has its own connection. The traits have one method per need, not one per
 //! table. Stores read no clock (`now` is an argument), hash no passwords and check no permissions.
 
+mod changes;
 #[cfg(test)]
 mod contract;
 mod error;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use crate::limits;
 
+pub use self::changes::{ChangeKind, ChangesPage, ChangesPosition, StoredChange};
 pub use self::error::StoreError;
 pub use self::location::{Location, ends_in_directory};
 pub use self::monitored::with_write_health;

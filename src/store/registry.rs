@@ -1,10 +1,10 @@
 //! The registry of a store: reads of VMs, disks, logins and tokens.
 
-use super::StoreError;
+use super::{ChangesPage, ChangesPosition, StoreError};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
-use crate::model::{AccessToken, Credentials, DiskOfVm, Login, TokenHash, Vm, VmName};
+use crate::model::{AccessToken, Credentials, DiskOfVm, Login, Reader, TokenHash, Vm, VmName};
 
 /// The reads of the registry, on one connection.
 pub trait RegistryStore {
@@ -32,8 +32,16 @@ pub trait RegistryStore {
         tokens.iter().map(|(token, now)| self.token_owner(token, *now)).collect()
     }
 
-    /// Whether `token` is the hash of an access token that is enabled.
+    /// Whether `token` is the hash of an access token for verbs that is enabled.
     fn is_access_token(&mut self, token: &TokenHash) -> Result<bool, StoreError>;
+
+    /// The reader that the access token `token` stands for; `None` if it is unknown, disabled or for verbs.
+    ///
+    /// A store without readers needs none.
+    fn reader(&mut self, token: &TokenHash) -> Result<Option<Reader>, StoreError> {
+        let _ = token;
+        Ok(None)
+    }
 
     /// All access tokens, in ascending order of id: at most [`limits::ACCESS_TOKENS_MAX`].
     fn access_tokens(&mut self) -> Result<Vec<AccessToken>, StoreError>;
@@ -57,6 +65,19 @@ pub trait RegistryStore {
 
     /// The VMs with these ids that exist, in no particular order.
     fn vms(&mut self, ids: &[VmId]) -> Result<Vec<Vm>, StoreError>;
+
+    /// At most `count_max` changes by other processes after `position`. `None` is where the store is now: there are no
+    /// changes after it yet.
+    ///
+    /// A store that no other process changes has none.
+    fn changes_after(
+        &mut self,
+        position: Option<&ChangesPosition>,
+        count_max: usize,
+    ) -> Result<ChangesPage, StoreError> {
+        let _ = (position, count_max);
+        Ok(ChangesPage::default())
+    }
 
     /// The names of the VMs that `server` manages, in no particular order; at most `count_max`.
     ///

@@ -6,7 +6,7 @@ use super::{Store, StoreError};
 use crate::clock::UnixSeconds;
 use crate::ids::{AccessTokenId, ServerId, VmId};
 use crate::model::{
-    AccessTokenChange, Disk, DiskChange, Login, NewPoint, NewVm, TokenHash, VmChange, VmName, VmShape,
+    AccessTokenChange, Disk, DiskChange, Login, NewPoint, NewVm, SeenVm, TokenHash, VmChange, VmName, VmShape,
 };
 
 /// A change to the store.
@@ -80,10 +80,11 @@ pub enum Write {
         /// The VM: must be current.
         login: Login,
     },
-    /// Records when VMs were last seen, unless the store has a later time. Those that do not exist are ignored.
+    /// Records when VMs were last seen and from where, unless the store has a later time. Those that do not exist are
+    /// ignored.
     Seen {
         /// The VMs, each once.
-        vms: Vec<(VmId, UnixSeconds)>,
+        vms: Vec<SeenVm>,
     },
     /// Stores points; each replaces the point of the same key and time. At most `keys_max` keys may exist.
     Put {
@@ -134,6 +135,21 @@ impl Write {
     /// Whether it writes points.
     pub fn is_put(&self) -> bool {
         matches!(self, Write::Put { .. })
+    }
+
+    /// Whether other processes are to know of it: it is one of their [`super::ChangesPage`].
+    pub(super) fn is_recorded(&self) -> bool {
+        match self {
+            Write::Register { .. }
+            | Write::AddVm { .. }
+            | Write::Update { .. }
+            | Write::EndLogins { .. }
+            | Write::Remove(_)
+            | Write::RemoveManaged { .. }
+            | Write::ChangePassword { .. } => true,
+            Write::ChangeAccessTokens(change) => change.ended().is_some(),
+            _ => false,
+        }
     }
 
     /// The number of points or disks that it writes, or of VMs that it changes together.

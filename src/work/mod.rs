@@ -17,9 +17,10 @@ use crate::embed::{ContainerReport, GateCall, HandlerCall, HandlerFailure, Hyper
 use crate::ids::{ServerId, VmId};
 use crate::limits;
 use crate::model::{
-    Credentials, CustomCommands, Login, LongMessage, Refusal, Request, Response, Secret, TokenHash, VmName,
+    Credentials, CustomCommands, Login, LongMessage, Refusal, Request, Response, Secret, TokenHash,
+    TokenOwner, VmName,
 };
-use crate::store::{Store, StoreError, StoreFactory, Write, Written};
+use crate::store::{ChangesPage, ChangesPosition, Store, StoreError, StoreFactory, Write, Written};
 use pages::{PageRead, PageRequest};
 use password::{Hasher, PasswordCheck};
 use stored_costs::StoredCosts;
@@ -98,6 +99,11 @@ pub enum Read {
         requester: Requester,
         page: PageRequest,
     },
+    /// Changes by other processes, at most [`limits::CHANGES_READ_MAX`]; `None`: where the store is now.
+    #[allow(dead_code)] // Until clients can watch.
+    Changes {
+        after: Option<ChangesPosition>,
+    },
     /// The VMs that `server` manages, at most [`limits::MANAGED_VMS_READ_MAX`].
     ManagedVms {
         server: ServerId,
@@ -121,7 +127,7 @@ pub enum WorkResult {
     Pinged,
     /// The token's owner, and whether the current login is still valid.
     Token {
-        owner: Option<Login>,
+        owner: Option<TokenOwner>,
         current_holds: bool,
     },
     /// Whether the access token is valid.
@@ -135,6 +141,8 @@ pub enum WorkResult {
         login_holds: bool,
     },
     ManagedVms(Vec<VmName>),
+    #[allow(dead_code)] // Until clients can watch.
+    Changes(ChangesPage),
     /// A decoded long message.
     Decoded(Result<Box<Request>, Refusal>),
     /// The keys of a connection; `None` if the client's block is not valid.
@@ -263,9 +271,11 @@ macro_rules! accessors {
 
 accessors! {
     /// The token's owner, and whether the current login is still valid.
-    token -> (Option<Login>, bool): WorkResult::Token { owner, current_holds } => (owner, current_holds);
+    token -> (Option<TokenOwner>, bool): WorkResult::Token { owner, current_holds } => (owner, current_holds);
     /// Whether the access token is valid.
     access_token -> bool: WorkResult::AccessToken(is_valid) => is_valid;
+    #[allow(dead_code)] // Until clients can watch.
+    changes -> ChangesPage: WorkResult::Changes(page) => page;
     pinged -> (): WorkResult::Pinged => ();
     credentials -> Option<Credentials>: WorkResult::Credentials(credentials) => credentials;
     hashed -> String: WorkResult::Hashed(hash) => hash;

@@ -6,7 +6,7 @@ use super::stored_costs::StoredCosts;
 use super::{Read, Requester, WorkResult};
 use crate::clock::UnixSeconds;
 use crate::limits;
-use crate::model::{Login, TokenHash};
+use crate::model::{Login, TokenHash, TokenOwner};
 use crate::store::{RegistryStore, Store, StoreError};
 
 impl Read {
@@ -49,10 +49,10 @@ pub(super) fn read_all(
             shares_snapshot = false;
         }
         let result = match read {
-            Read::FindToken { current, .. } => owners
+            Read::FindToken { token, current, .. } => owners
                 .next()
                 .expect("one owner per token")
-                .and_then(|owner| token(store.registry(), owner, current.as_ref())),
+                .and_then(|owner| find_token(store.registry(), token, owner, current.as_ref())),
             // After one lock timeout the other reads fail at once, so that finished results are not held up.
             _ if is_locked => Err(StoreError::Busy),
             Read::Ping => store.registry().ping().map(|()| WorkResult::Pinged),
@@ -60,6 +60,10 @@ pub(super) fn read_all(
                 store.registry().is_access_token(token).map(WorkResult::AccessToken)
             }
             Read::ListPage { requester, page } => list(store, requester, page, &mut cache),
+            Read::Changes { after } => store
+                .registry()
+                .changes_after(after.as_ref(), limits::CHANGES_READ_MAX)
+                .map(WorkResult::Changes),
             Read::ManagedVms { server } => store
                 .registry()
                 .managed_vms(*server, limits::MANAGED_VMS_READ_MAX)
@@ -108,8 +112,9 @@ fn owners(
     }
 }
 
-fn token(
+fn find_token(
     store: &mut dyn RegistryStore,
+    token: &TokenHash,
     owner: Option<Login>,
     current: Option<&Login>,
 ) -> Result<WorkResult, StoreError> {
@@ -118,6 +123,10 @@ fn token(
         Some(current) if owner.as_ref() == Some(current) => true,
         Some(current) => store.is_current(current)?,
         None => false,
+    };
+    let owner = match owner {
+        Some(login) => Some(TokenOwner::Vm(login)),
+        None => store.reader(token)?.map(TokenOwner::Reader),
     };
     Ok(WorkResult::Token { owner, current_holds })
 }

@@ -74,6 +74,7 @@ fn kind_of(work: &Work) -> &'static str {
         Work::Read(Read::Ping) => "ping the store",
         Work::Read(Read::FindToken { .. }) => "find a token",
         Work::Read(Read::FindAccessToken { .. }) => "find an access token",
+        Work::Read(Read::Changes { .. }) => "read changes",
         Work::Read(Read::FindCredentials { .. }) | Work::Read(Read::FindCredentialsById { .. }) => {
             "find credentials"
         }

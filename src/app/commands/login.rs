@@ -6,7 +6,9 @@ use super::super::token;
 use super::{App, Context, Continue, Next, Resume, StageInfo, TokenStage};
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, VmId};
-use crate::model::{Answer, Caller, Credentials, Failure, Login, Scope, Secret, TokenHash, VmName};
+use crate::model::{
+    Answer, Caller, Credentials, Failure, Login, Scope, Secret, TokenHash, TokenOwner, VmName,
+};
 use crate::store::Write;
 use crate::work::password::PasswordCheck;
 use crate::work::{Hash, Read, Work, WorkError, WorkResult, WrongResult};
@@ -46,7 +48,7 @@ impl App {
         &mut self,
         conn: ConnId,
         stage: TokenStage,
-        owner: Option<Login>,
+        owner: Option<TokenOwner>,
         current_holds: bool,
         now: UnixSeconds,
     ) -> Next {
@@ -54,7 +56,7 @@ impl App {
         if let Some(current) = current.filter(|_| !current_holds) {
             self.presence.log_out_as(conn, &current);
         }
-        let Some(owner) = owner else {
+        let Some(TokenOwner::Vm(owner)) = owner else {
             return Next::failed(Failure::InvalidToken);
         };
         let mut caller = Caller { is_forwarded: request.is_forwarded, ..Caller::default() };

@@ -38,6 +38,7 @@ mod tests {
             has_password: true,
             is_managed: false,
             last_seen: None,
+            last_address: None,
             disks: Vec::new(),
         };
         let connected_since = is_online.then_some(UnixSeconds(1));

@@ -183,6 +183,7 @@ mod tests {
             id: AccessTokenId(id),
             created_at: UnixSeconds(created_at),
             is_enabled,
+            reader_name: None,
         };
         let tokens = [token(9, 951_782_400, true), token(100, 1_735_689_599, false)];
         let lines = [

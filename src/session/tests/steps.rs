@@ -265,6 +265,7 @@ fn vm() -> Vm {
         has_password: true,
         is_managed: false,
         last_seen: None,
+        last_address: None,
         disks,
     }
 }
@@ -286,6 +287,7 @@ fn longest_pages() -> Vec<(&'static str, CommandName, Query, Items)> {
     let observed = |addresses| VmPresence {
         connected_since: Some(UnixSeconds(i64::MIN)),
         last_seen: Some(UnixSeconds(i64::MIN)),
+        last_address: None,
         peers: vec![peer.peer; addresses],
     };
     let of_vm = PeerEntry { vm: Some(small_vm.clone()), ..peer.clone() };

@@ -15,11 +15,13 @@ contract! {
     an_access_token_exists_once,
     access_tokens_change_in_a_batch,
     an_access_token_and_a_login_are_different_things,
+    a_reader_and_an_access_token_for_verbs_are_different_things,
 }
 
 fn add_up_to(number: u8, is_enabled: bool, count_max: usize) -> Write {
     let now = UnixSeconds(NOW.0 + i64::from(number));
-    Write::ChangeAccessTokens(AccessTokenChange::Add { token: token(number), is_enabled, count_max, now })
+    let (token, reader_name) = (token(number), None);
+    Write::ChangeAccessTokens(AccessTokenChange::Add { token, is_enabled, reader_name, count_max, now })
 }
 
 fn add(number: u8) -> Write {
@@ -58,6 +60,7 @@ fn an_access_token_is_valid_while_it_is_enabled(fixture: &Fixture) {
         id: AccessTokenId(id),
         created_at: UnixSeconds(NOW.0 + id),
         is_enabled,
+        reader_name: None,
     };
     assert_eq!(other.registry().access_tokens(), Ok(vec![expected(1, true), expected(2, false)]));
     assert_eq!([1, 2, 3].map(|number| is_valid(&mut *other, number)), [true, false, false]);
@@ -180,4 +183,36 @@ fn an_access_token_and_a_login_are_different_things(fixture: &Fixture) {
     assert_eq!(store.registry().token_owner(&token(2), NOW), Ok(None));
     run(&mut *store, Write::Remove(name("a"))).unwrap();
     assert!(is_valid(&mut *store, 2));
+}
+
+fn a_reader_and_an_access_token_for_verbs_are_different_things(fixture: &Fixture) {
+    let (mut store, mut other) = (fixture.connect(), fixture.connect());
+    let add_reader = |number, is_enabled, text: &str| {
+        let (token, reader_name) = (token(number), Some(name(text)));
+        let (count_max, now) = (3, NOW);
+        Write::ChangeAccessTokens(AccessTokenChange::Add { token, is_enabled, reader_name, count_max, now })
+    };
+    assert_eq!(run(&mut *store, add(1)), added(1));
+    assert_eq!(run(&mut *store, add_reader(2, true, "grafana")), added(2));
+    assert_eq!(run(&mut *store, add_reader(3, false, "grafana")), added(3), "a name is no key");
+    let full = Err(StoreError::AccessTokenLimitReached);
+    assert_eq!(run(&mut *store, add_reader(4, true, "more")), full, "they share the limit");
+    let mut readers = || {
+        [1, 2, 3, 4].map(|number| {
+            let reader = other.registry().reader(&token(number)).expect("a working store");
+            reader.map(|reader| (reader.token.0, reader.name.to_string()))
+        })
+    };
+    let grafana = |id| Some((id, "grafana".to_owned()));
+    assert_eq!(readers(), [None, grafana(2), None, None]);
+    run(&mut *store, set_enabled(3, true)).unwrap();
+    run(&mut *store, set_enabled(2, false)).unwrap();
+    assert_eq!(readers(), [None, None, grafana(3), None]);
+    run(&mut *store, remove(3)).unwrap();
+    run(&mut *store, set_enabled(2, true)).unwrap();
+    assert_eq!(readers(), [None, grafana(2), None, None]);
+    assert_eq!([1, 2, 3].map(|number| is_valid(&mut *store, number)), [true, false, false]);
+    assert_eq!(store.registry().token_owner(&token(2), NOW), Ok(None));
+    let names = store.registry().access_tokens().unwrap().into_iter().map(|token| token.reader_name);
+    assert_eq!(names.collect::<Vec<_>>(), [None, Some(name("grafana"))]);
 }

@@ -2,16 +2,24 @@
 
 use super::*;
 use crate::limits;
+use crate::model::{PeerIp, SeenVm};
 
 contract! {
     the_latest_time_is_kept,
     unknown_vms_are_ignored,
     many_vms_share_a_write,
     the_time_is_in_every_list,
+    the_address_is_that_of_the_latest_time,
 }
 
 fn seen(vms: &[(VmId, i64)]) -> Write {
-    Write::Seen { vms: vms.iter().map(|(id, seconds)| (*id, UnixSeconds(NOW.0 + seconds))).collect() }
+    let vms = vms.iter().map(|(id, seconds)| seen_from(*id, *seconds, None));
+    Write::Seen { vms: vms.collect() }
+}
+
+fn seen_from(vm: VmId, seconds: i64, address: Option<&str>) -> SeenVm {
+    let address = address.map(|text| PeerIp::parse(text).expect("an address"));
+    SeenVm { vm, at: UnixSeconds(NOW.0 + seconds), address }
 }
 
 /// The times of all VMs, after [`NOW`].
@@ -76,4 +84,34 @@ fn the_time_is_in_every_list(fixture: &Fixture) {
     let mut found = store.registry().vms(&[a.id, b.id]).unwrap();
     found.sort_by_key(|vm| vm.id);
     assert_eq!(of(found), wanted);
+}
+
+fn the_address_is_that_of_the_latest_time(fixture: &Fixture) {
+    let (mut store, mut other) = (fixture.connect(), fixture.connect());
+    let a = register(&mut *store, "a", &[1, 2]).id;
+    run(&mut *store, registration("b", &[])).unwrap();
+    let addresses = |store: &mut dyn Store| {
+        let in_page = |vms: Vec<Vm>| vms.iter().map(|vm| vm.last_address).collect::<Vec<_>>();
+        let listed = in_page(all_vms(store));
+        let mut found = store.registry().vms(&[a, VmId(2)]).unwrap();
+        found.sort_by_key(|vm| vm.id);
+        assert_eq!(in_page(found), listed);
+        listed[0].map(|address| address.0.to_string())
+    };
+    assert_eq!(addresses(&mut *store), None);
+    for (seconds, address, wanted) in [
+        (5, None, None),
+        (5, Some("192.0.2.7"), Some("192.0.2.7")),
+        (4, Some("192.0.2.8"), Some("192.0.2.7")),
+        (6, Some("2001:db8::1"), Some("2001:db8::1")),
+        // One without an address is seen, and the address stays.
+        (7, None, Some("2001:db8::1")),
+        (6, Some("192.0.2.9"), Some("2001:db8::1")),
+    ] {
+        let write =
+            Write::Seen { vms: vec![seen_from(a, seconds, address), seen_from(VmId(99), 1, address)] };
+        assert_eq!(run(&mut *store, write), Ok(Written::Done));
+        assert_eq!(addresses(&mut *other).as_deref(), wanted, "{seconds} {address:?}");
+    }
+    assert_eq!(times(&mut *store), [Some(7), None]);
 }

@@ -1,10 +1,11 @@
 //! The contract of all stores: one suite of tests that runs on each store.
 //!
 //! [`registry`] tests VMs and disks, [`by_id`] VMs named by their ids, [`managed`] those that servers run, [`tokens`]
-//! tokens and logins, [`access_tokens`] access tokens, [`last_seen`] when VMs were last seen, [`points`] points, [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
+//! tokens and logins, [`access_tokens`] access tokens, [`last_seen`] when VMs were last seen, [`changes`] those of other processes, [`points`] points, [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
 
 mod access_tokens;
 mod by_id;
+mod changes;
 #[path = "../../../tests/common/postgres.rs"]
 pub(super) mod cluster;
 mod concurrency;
@@ -46,6 +47,7 @@ use contract;
 /// A new, empty store.
 pub(super) struct Fixture {
     factory: Arc<dyn StoreFactory>,
+    location: Location,
     /// The folder of its file; removed with the fixture.
     #[cfg(feature = "sqlite")]
     _directory: Option<Directory>,
@@ -56,6 +58,7 @@ impl Fixture {
     fn memory() -> Fixture {
         Fixture {
             factory: open(&Location::Memory).expect("memory is always there"),
+            location: Location::Memory,
             #[cfg(feature = "sqlite")]
             _directory: None,
             _database: None,
@@ -79,6 +82,7 @@ impl Fixture {
         let location = Location::parse(&database.url()).expect("a URL");
         Fixture {
             factory: open(&location).expect("an empty database"),
+            location,
             #[cfg(feature = "sqlite")]
             _directory: None,
             _database: Some(database),
@@ -88,12 +92,19 @@ impl Fixture {
     #[cfg(feature = "sqlite")]
     fn sqlite() -> Fixture {
         let directory = Directory::new();
-        let factory = open(&Location::Sqlite(directory.path("vmherd.db"))).expect("a new file");
-        Fixture { factory, _directory: Some(directory), _database: None }
+        let location = Location::Sqlite(directory.path("vmherd.db"));
+        let factory = open(&location).expect("a new file");
+        Fixture { factory, location, _directory: Some(directory), _database: None }
     }
 
     fn connect(&self) -> Box<dyn Store> {
         self.factory.connect().expect("a connection")
+    }
+
+    /// A connection as another process has it; `None` if no other process can.
+    fn of_other_process(&self) -> Option<Box<dyn Store>> {
+        let is_shared = self.location != Location::Memory;
+        is_shared.then(|| open(&self.location).and_then(|factory| factory.connect()).expect("a connection"))
     }
 }
 

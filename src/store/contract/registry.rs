@@ -36,6 +36,7 @@ fn a_registered_vm_reads_back_unchanged(fixture: &Fixture) {
         has_password: true,
         is_managed: false,
         last_seen: None,
+        last_address: None,
         disks: vec![Disk { id: DiskId(1), size_gib: 10 }, Disk { id: DiskId(2), size_gib: 20 }],
     };
     assert_eq!(all_vms(&mut *store), [expected]);

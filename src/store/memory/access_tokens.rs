@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::super::{StoreError, WriteOutcome, Written};
 use crate::ids::AccessTokenId;
-use crate::model::{AccessToken, AccessTokenChange, TokenHash};
+use crate::model::{AccessToken, AccessTokenChange, Reader, TokenHash};
 
 /// The access tokens, and their ids by hash.
 #[derive(Default)]
@@ -24,10 +24,11 @@ impl AccessTokens {
             AccessTokenChange::Add { count_max, .. } if self.by_id.len() >= *count_max => {
                 return Err(StoreError::AccessTokenLimitReached);
             }
-            AccessTokenChange::Add { token, is_enabled, now, .. } => {
+            AccessTokenChange::Add { token, is_enabled, reader_name, now, .. } => {
                 self.last_id += 1;
                 let id = AccessTokenId(self.last_id);
-                let added = AccessToken { id, created_at: *now, is_enabled: *is_enabled };
+                let (is_enabled, reader_name) = (*is_enabled, reader_name.clone());
+                let added = AccessToken { id, created_at: *now, is_enabled, reader_name };
                 self.by_id.insert(id, (*token, added));
                 self.ids.insert(*token, id);
                 return Ok(Written::AccessTokenAdded(id));
@@ -44,14 +45,23 @@ impl AccessTokens {
         Ok(Written::Done)
     }
 
-    /// Whether an enabled token has this hash.
+    /// Whether an enabled token for verbs has this hash.
     pub(super) fn contains(&self, token: &TokenHash) -> bool {
-        let found = self.ids.get(token).and_then(|id| self.by_id.get(id));
-        found.is_some_and(|(_, token)| token.is_enabled)
+        self.enabled(token).is_some_and(|token| token.reader_name.is_none())
+    }
+
+    pub(super) fn reader(&self, token: &TokenHash) -> Option<Reader> {
+        let token = self.enabled(token)?;
+        Some(Reader { token: token.id, name: token.reader_name.clone()? })
+    }
+
+    fn enabled(&self, token: &TokenHash) -> Option<&AccessToken> {
+        let (_, token) = self.ids.get(token).and_then(|id| self.by_id.get(id))?;
+        Some(token).filter(|token| token.is_enabled)
     }
 
     pub(super) fn all(&self) -> Vec<AccessToken> {
-        self.by_id.values().map(|(_, token)| *token).collect()
+        self.by_id.values().map(|(_, token)| token.clone()).collect()
     }
 
     pub(super) fn is_consistent(&self) -> bool {

@@ -22,7 +22,8 @@ use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
 use crate::model::{
-    AccessToken, Credentials, Disk, DiskOfVm, Login, Management, NewVm, TokenHash, Vm, VmChange, VmName,
+    AccessToken, Credentials, Disk, DiskOfVm, Login, Management, NewVm, Reader, TokenHash, Vm, VmChange,
+    VmName,
 };
 use access_tokens::AccessTokens;
 use series::SeriesTable;
@@ -139,6 +140,10 @@ impl RegistryStore for MemoryStore {
         Ok(self.lock()?.access_tokens.contains(token))
     }
 
+    fn reader(&mut self, token: &TokenHash) -> Result<Option<Reader>, StoreError> {
+        Ok(self.lock()?.access_tokens.reader(token))
+    }
+
     fn access_tokens(&mut self) -> Result<Vec<AccessToken>, StoreError> {
         Ok(self.lock()?.access_tokens.all())
     }
@@ -226,9 +231,12 @@ impl Tables {
                 }
             }
             Write::Seen { vms } => {
-                for (id, seen) in vms {
-                    if let Some(row) = self.vms.get_mut(id) {
-                        row.vm.last_seen = row.vm.last_seen.max(Some(*seen));
+                for seen in vms {
+                    if let Some(row) = self.vms.get_mut(&seen.vm)
+                        && row.vm.last_seen <= Some(seen.at)
+                    {
+                        row.vm.last_seen = Some(seen.at);
+                        row.vm.last_address = seen.address.or(row.vm.last_address);
                     }
                 }
             }
@@ -293,8 +301,8 @@ impl Tables {
         let password_hash = new.password_hash.clone();
         let has_password = password_hash.is_some();
         let is_managed = server.is_some();
-        let (name, shape, last_seen) = (new.name.clone(), new.shape, None);
-        let vm = Vm { id, name, shape, has_password, is_managed, last_seen, disks };
+        let (name, shape, last_seen, last_address) = (new.name.clone(), new.shape, None, None);
+        let vm = Vm { id, name, shape, has_password, is_managed, last_seen, last_address, disks };
         let tokens = VecDeque::new();
         let row = VmRow { vm, password_hash, managed_by: server, epoch: 0, was_connected: false, tokens };
         self.vms.insert(id, row);

@@ -8,7 +8,7 @@ use super::locking::LockPolicy;
 use super::pg_error::PgError;
 use super::pg_session::{RetryBudget, WaitMode};
 use super::store::PostgresStore;
-use super::{points, writes};
+use super::{changes, points, writes};
 
 const NONE_SKIPPED: &str = "no write is skipped that may wait for locks";
 
@@ -22,13 +22,20 @@ impl Store for PostgresStore {
             false => vec![None; writes.len()],
         };
         let is_partly_done = outcomes.iter().any(Option::is_some);
-        write_rest(writes, outcomes, |rest| match wait_mode {
+        let outcomes = write_rest(writes, outcomes, |rest| match wait_mode {
             WaitMode::Short if is_partly_done => vec![Err(StoreError::Busy); rest.len()],
             _ => {
                 let outcomes = self.write_together(rest, LockPolicy::Wait, &mut budget);
                 outcomes.into_iter().map(|outcome| outcome.expect(NONE_SKIPPED)).collect()
             }
-        })
+        });
+        if self.pool.change_log.should_prune(writes, &outcomes)
+            && let Err(error) = self.run(changes::prune)
+        {
+            // No reason for these writes to fail.
+            log::debug!("old changes could not be removed: {error}");
+        }
+        outcomes
     }
 
     fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
@@ -53,11 +60,14 @@ impl PostgresStore {
         lock_policy: LockPolicy,
         budget: &mut RetryBudget,
     ) -> Vec<Option<WriteOutcome>> {
-        match self.retry(budget, |session| writes::commit(session, writes, lock_policy)) {
+        let origin = self.pool.change_log.origin;
+        match self.retry(budget, |session| writes::commit(session, writes, lock_policy, origin)) {
             Ok(outcomes) => outcomes,
             Err(PgError::Rejected(_)) if writes.len() > 1 => {
                 let outcomes = write_separately(writes, |write| {
-                    match self.retry(budget, |session| writes::commit(session, &[write], LockPolicy::Wait)) {
+                    let commit =
+                        |session: &mut _| writes::commit(session, &[write], LockPolicy::Wait, origin);
+                    match self.retry(budget, commit) {
                         Ok(mut outcomes) => Ok(outcomes.pop().flatten().expect(NONE_SKIPPED)),
                         Err(error @ PgError::Rejected(_)) => Ok(Err(error.into_store_error())),
                         Err(error) => Err(error.into_store_error()),

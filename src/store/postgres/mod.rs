@@ -6,6 +6,7 @@
 
 mod access_tokens;
 mod batches;
+mod changes;
 mod connector;
 mod hosts;
 mod locking;
@@ -18,6 +19,7 @@ mod schema;
 mod session_pool;
 mod session_settings;
 mod store;
+mod updates;
 mod url;
 mod writes;
 

@@ -7,16 +7,18 @@ use std::collections::HashMap;
 use postgres::Row;
 
 use super::super::registry::{RegistryStore, VmPage, reuse_name};
-use super::super::{StoreError, as_i64};
-use super::access_tokens;
+use super::super::{ChangesPage, ChangesPosition, StoreError, as_i64};
 use super::parameters::Unlogged;
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::store::PostgresStore;
+use super::{access_tokens, changes};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
 use crate::limits;
-use crate::model::{AccessToken, Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
+use crate::model::{
+    AccessToken, Credentials, Disk, DiskOfVm, Login, PeerIp, Reader, TokenHash, Vm, VmName, VmShape,
+};
 
 type Result<T> = std::result::Result<T, PgError>;
 type StoreResult<T> = std::result::Result<T, StoreError>;
@@ -79,6 +81,10 @@ impl RegistryStore for PostgresStore {
         self.run(|session| access_tokens::contains(session, token))
     }
 
+    fn reader(&mut self, token: &TokenHash) -> StoreResult<Option<Reader>> {
+        self.run(|session| access_tokens::reader(session, token))
+    }
+
     fn access_tokens(&mut self) -> StoreResult<Vec<AccessToken>> {
         self.run(access_tokens::all)
     }
@@ -92,20 +98,20 @@ impl RegistryStore for PostgresStore {
         // Two index scans, each with its own limit, whatever the planner estimates: a join takes six times as
         // long.
         let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL,
-                        managed_by IS NOT NULL, last_seen
+                        managed_by IS NOT NULL, last_seen, last_address
                 FROM vms WHERE id > $1 ORDER BY id LIMIT $2)
                UNION ALL
-               (SELECT vm, null, null, null, id, size_gib, null, null, null
+               (SELECT vm, null, null, null, id, size_gib, null, null, null, null
                 FROM disks WHERE vm > $1 ORDER BY vm, id LIMIT $2)";
         self.run(|session| page(session, sql, after, rows_max))
     }
 
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         let sql = "(SELECT id, name, ram_mib, cpus, null::bigint, null::bigint, password_hash IS NOT NULL,
-                        managed_by IS NOT NULL, last_seen
+                        managed_by IS NOT NULL, last_seen, last_address
                 FROM vms WHERE id > $1 AND ever_connected ORDER BY id LIMIT $2)
                UNION ALL
-               (SELECT disks.vm, null, null, null, disks.id, disks.size_gib, null, null, null
+               (SELECT disks.vm, null, null, null, disks.id, disks.size_gib, null, null, null, null
                 FROM disks JOIN vms ON vms.id = disks.vm
                 WHERE disks.vm > $1 AND vms.ever_connected ORDER BY disks.vm, disks.id LIMIT $2)";
         self.run(|session| page(session, sql, after, rows_max))
@@ -113,7 +119,7 @@ impl RegistryStore for PostgresStore {
 
     fn vms(&mut self, ids: &[VmId]) -> StoreResult<Vec<Vm>> {
         let sql = "SELECT v.id, v.name, v.ram_mib, v.cpus, d.id, d.size_gib, v.password_hash IS NOT NULL,
-                      v.managed_by IS NOT NULL, v.last_seen
+                      v.managed_by IS NOT NULL, v.last_seen, v.last_address
                FROM vms v
                LEFT JOIN LATERAL (SELECT id, size_gib FROM disks WHERE vm = v.id ORDER BY id) d ON true
                WHERE v.id = ANY ($1) ORDER BY v.id, d.id";
@@ -123,6 +129,15 @@ impl RegistryStore for PostgresStore {
             add_disks(&mut vms, disks);
             Ok(vms)
         })
+    }
+
+    fn changes_after(
+        &mut self,
+        position: Option<&ChangesPosition>,
+        count_max: usize,
+    ) -> StoreResult<ChangesPage> {
+        let origin = self.pool.change_log.origin;
+        self.run(|session| changes::after(session, position, origin, count_max))
     }
 
     fn managed_vms(&mut self, server: ServerId, count_max: usize) -> StoreResult<Vec<VmName>> {
@@ -197,14 +212,15 @@ fn add_disks(vms: &mut [Vm], disks: Vec<OwnedDisk>) {
     }
 }
 
-/// The VM in the first four columns and the last three, without disks.
+/// The VM in the first four columns and the last four, without disks.
 fn vm(row: &Row) -> Result<Vm> {
     let shape =
         VmShape { ram_mib: small(row.try_get::<_, i64>(2)?)?, cpus: small(row.try_get::<_, i32>(3)?)? };
     let (has_password, is_managed) = (row.try_get(6)?, row.try_get(7)?);
     let last_seen = row.try_get::<_, Option<i64>>(8)?.map(UnixSeconds);
+    let last_address = row.try_get::<_, Option<&str>>(9)?.and_then(PeerIp::parse);
     let (id, name, disks) = (VmId(row.try_get(0)?), name(row, 1)?, Vec::new());
-    Ok(Vm { id, name, shape, has_password, is_managed, last_seen, disks })
+    Ok(Vm { id, name, shape, has_password, is_managed, last_seen, last_address, disks })
 }
 
 /// The disk `id`, whose size is in the sixth column.

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/postgres/0003_managed.sql"),
     include_str!("../../../sql/postgres/0004_access_tokens.sql"),
     include_str!("../../../sql/postgres/0005_last_seen.sql"),
+    include_str!("../../../sql/postgres/0006_watch.sql"),
 ];
 
 /// Advice for a database of another program.

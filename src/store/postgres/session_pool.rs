@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::changes::ChangeLog;
 use super::connector::Connector;
 use super::hosts::ConnectErrorKind;
 use super::pg_error::PgError;
@@ -21,6 +22,7 @@ use crate::limits;
 pub(super) struct SessionPool {
     pub(super) connector: Connector,
     pub(super) max: usize,
+    pub(super) change_log: ChangeLog,
     state: Mutex<PoolState>,
     /// A session was returned, or a waiter left.
     changed: Condvar,
@@ -80,7 +82,8 @@ enum Grant {
 
 impl SessionPool {
     pub(super) fn new(connector: Connector, max: usize) -> SessionPool {
-        SessionPool { connector, max, state: Mutex::default(), changed: Condvar::new() }
+        let change_log = ChangeLog::new();
+        SessionPool { connector, max, change_log, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Returns a session: the borrower's own, a new one if the limit allows, or else the next that is

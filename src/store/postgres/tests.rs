@@ -1,5 +1,6 @@
 //! Tests of what only a database server has: locks of other sessions, other daemons, and connections that end.
 
+mod changes;
 mod failures;
 mod opening;
 mod points;

@@ -19,10 +19,11 @@ use super::parameters::{Parameters, Unlogged, disk_sizes};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::points::{self, PointBatch};
+use super::updates::update;
 use crate::clock::UnixSeconds;
-use crate::ids::{DiskId, VmId};
+use crate::ids::VmId;
 use crate::limits;
-use crate::model::{DiskChange, Login, Management, NewVm, VmChange, VmName};
+use crate::model::{Management, NewVm, PeerIp, VmName};
 
 /// The result of one write; an error fails the transaction.
 type Outcome = Result<WriteOutcome, PgError>;
@@ -32,6 +33,8 @@ struct Transaction<'b> {
     session: &'b mut PgSession,
     writes: &'b [&'b Write],
     lock_policy: LockPolicy,
+    /// The number of this process in the changes that it records.
+    origin: i64,
     /// The VMs that other transactions have locked.
     locked_ids: HashSet<i64>,
     locked_names: HashSet<VmName>,
@@ -46,6 +49,7 @@ pub(super) fn commit(
     session: &mut PgSession,
     writes: &[&Write],
     lock_policy: LockPolicy,
+    origin: i64,
 ) -> Result<Vec<Option<WriteOutcome>>, PgError> {
     if points::put_autocommit(session, writes)? {
         return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
@@ -54,6 +58,7 @@ pub(super) fn commit(
         session,
         writes,
         lock_policy,
+        origin,
         locked_ids: HashSet::new(),
         locked_names: HashSet::new(),
         vm_total: None,
@@ -93,7 +98,7 @@ impl<'b> Transaction<'b> {
                 | Write::AddVm { .. }
                 | Write::Put { .. }
                 | Write::ChangeAccessTokens(_) => {}
-                Write::Seen { vms } => ids.extend(vms.iter().map(|(id, _)| id.0)),
+                Write::Seen { vms } => ids.extend(vms.iter().map(|seen| seen.vm.0)),
                 Write::Update { login, .. } | Write::Connect { login, .. } | Write::EndLogins { login } => {
                     ids.push(login.id.0)
                 }
@@ -174,7 +179,7 @@ impl<'b> Transaction<'b> {
                 | Write::EndLogins { login }
                 | Write::IssueToken { login, .. }
                 | Write::RevokeTokens { login, .. } => self.locked_ids.contains(&login.id.0),
-                Write::Seen { vms } => vms.iter().any(|(id, _)| self.locked_ids.contains(&id.0)),
+                Write::Seen { vms } => vms.iter().any(|seen| self.locked_ids.contains(&seen.vm.0)),
                 Write::Put { .. } => self.points.is_blocked(write),
                 Write::Remove(name) | Write::ChangePassword { name, .. } => self.locked_names.contains(name),
                 Write::RemoveManaged { names, .. } => {
@@ -191,11 +196,14 @@ impl<'b> Transaction<'b> {
                 // Two statements; only one transaction at a time adds VMs.
                 let outcome = self.register(&unnamed(*shape, disk_sizes_gib), *vms_max, *now)?;
                 if let Ok(Written::Registered(id)) = outcome {
-                    self.session.query("UPDATE vms SET name = id::text WHERE id = $1", &[&id.0])?;
+                    let sql = "WITH vm AS (UPDATE vms SET name = id::text WHERE id = $1 RETURNING id, name)
+                         INSERT INTO changes (origin, kind, subject, name)
+                         SELECT $2, 'registered', id, name FROM vm";
+                    self.session.query(sql, &[&id.0, &self.origin])?;
                 }
                 Ok(outcome)
             }
-            Write::Update { login, change } => update(self.session, login, change),
+            Write::Update { login, change } => update(self.session, login, change, self.origin),
             Write::Connect { login, rehash, now } => {
                 let sql = "UPDATE vms SET ever_connected = true, last_login_at = $3,
                                password_hash = coalesce($4, password_hash)
@@ -231,18 +239,25 @@ impl<'b> Transaction<'b> {
             }
             Write::EndLogins { login } => {
                 self.points.invalidate_logins();
+                let origin = self.origin;
                 let sql = "WITH vm AS (
-                        UPDATE vms SET epoch = epoch + 1 WHERE id = $1 AND epoch = $2 RETURNING id, managed_by),
-                     ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm WHERE managed_by IS NULL))
+                        UPDATE vms SET epoch = epoch + 1 WHERE id = $1 AND epoch = $2 RETURNING id, name, managed_by),
+                     ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm WHERE managed_by IS NULL)),
+                     logged AS (
+                        INSERT INTO changes (origin, kind, subject, name)
+                        SELECT $3, 'logins ended', id, name FROM vm)
                      SELECT FROM vm";
-                self.change(sql, &[&login.id.0, &login.epoch], StoreError::NotCurrent)
+                self.change(sql, &[&login.id.0, &login.epoch, &origin], StoreError::NotCurrent)
             }
             Write::Seen { vms } => {
-                let sql = "UPDATE vms SET last_seen = new.seen
-                           FROM unnest($1::bigint[], $2::bigint[]) AS new (id, seen)
-                           WHERE vms.id = new.id AND (last_seen IS NULL OR last_seen < new.seen)";
-                let (ids, seen): (Vec<i64>, Vec<i64>) = vms.iter().map(|(id, seen)| (id.0, seen.0)).unzip();
-                self.session.query(sql, &[&ids, &seen])?;
+                let sql =
+                    "UPDATE vms SET last_seen = new.seen, last_address = coalesce(new.address, last_address)
+                           FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS new (id, seen, address)
+                           WHERE vms.id = new.id AND (last_seen IS NULL OR last_seen <= new.seen)";
+                let (ids, seen): (Vec<i64>, Vec<i64>) = vms.iter().map(|seen| (seen.vm.0, seen.at.0)).unzip();
+                let address = |address: PeerIp| address.0.to_string();
+                let addresses: Vec<_> = vms.iter().map(|seen| seen.address.map(address)).collect();
+                self.session.query(sql, &[&ids, &seen, &Unlogged(addresses)])?;
                 Ok(Ok(Written::Done))
             }
             Write::Put { login, points, keys_max, is_atomic } => {
@@ -267,14 +282,17 @@ impl<'b> Transaction<'b> {
                 let sql = "WITH vm AS (
                         UPDATE vms SET password_hash = $2, epoch = epoch + 1
                         WHERE name = $1 AND managed_by IS NULL RETURNING id),
-                     ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm))
+                     ended AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM vm)),
+                     logged AS (
+                        INSERT INTO changes (origin, kind, subject, name) SELECT $3, 'logins ended', id, $1 FROM vm)
                      SELECT FROM vm";
-                match self.session.query(sql, &[&name.as_str(), &Unlogged(password_hash)])?.is_empty() {
+                let parameters: Parameters<'_> = &[&name.as_str(), &Unlogged(password_hash), &self.origin];
+                match self.session.query(sql, parameters)?.is_empty() {
                     true => Ok(Err(self.refusal_of(name)?)),
                     false => Ok(Ok(Written::Done)),
                 }
             }
-            Write::ChangeAccessTokens(change) => access_tokens::change(self.session, change),
+            Write::ChangeAccessTokens(change) => access_tokens::change(self.session, change, self.origin),
         }
     }
 
@@ -283,12 +301,14 @@ impl<'b> Transaction<'b> {
         self.points.invalidate_logins();
         // Foreign keys are checked at the end of the statement.
         let sql = "WITH gone AS (
-                SELECT id FROM vms WHERE name = ANY ($1::text[]) AND managed_by IS NOT DISTINCT FROM $2),
+                SELECT id, name FROM vms WHERE name = ANY ($1::text[]) AND managed_by IS NOT DISTINCT FROM $2),
              gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
              gone_disks AS (DELETE FROM disks WHERE vm IN (SELECT id FROM gone)),
-             gone_vms AS (DELETE FROM vms WHERE id IN (SELECT id FROM gone))
+             gone_vms AS (DELETE FROM vms WHERE id IN (SELECT id FROM gone)),
+             logged AS (
+                INSERT INTO changes (origin, kind, subject, name) SELECT $3, 'removed', id, name FROM gone)
              SELECT count(*) FROM gone";
-        let rows = self.session.query(sql, &[&names, &server])?;
+        let rows = self.session.query(sql, &[&names, &server, &self.origin])?;
         let count = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
         let total = self.vm_total.as_mut().expect("locked for every batch that removes");
         total.now = (total.now - count).max(0);
@@ -316,7 +336,10 @@ impl<'b> Transaction<'b> {
              disks AS (
                 INSERT INTO disks (vm, size_gib)
                 SELECT added.id, size FROM added, unnest($6::bigint[]) WITH ORDINALITY AS new (size, place)
-                ORDER BY place)
+                ORDER BY place),
+             logged AS (
+                INSERT INTO changes (origin, kind, subject, name)
+                SELECT $11, 'registered', id, $1 FROM added WHERE $1 <> '')
              SELECT (SELECT id FROM known), (SELECT id FROM added)";
         let (server, token) = match &vm.management {
             Some(Management { server, token }) => (Some(server.to_string()), token.as_ref()),
@@ -333,6 +356,7 @@ impl<'b> Transaction<'b> {
             &server,
             &Unlogged(token.map(|token| &token.0[..])),
             &limits::TOKEN_EXPIRY_OF_MANAGED,
+            &self.origin,
         ];
         let rows = self.session.query(sql, parameters)?;
         let (known, added): (Option<i64>, Option<i64>) = match rows.first() {
@@ -362,70 +386,6 @@ fn changes_total(write: &Write) -> bool {
         Write::Register { .. } | Write::AddVm { .. } | Write::Remove(_) | Write::RemoveManaged { .. }
     )
 }
-
-fn update(session: &mut PgSession, login: &Login, change: &VmChange) -> Outcome {
-    let (id, epoch) = (&login.id.0, &login.epoch);
-    let (ram, cpus) = (&change.ram_mib.map(i64::from), &change.cpus.map(i32::from));
-    let rows = match &change.disks {
-        None => {
-            let sql = "UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
-                       WHERE id = $1 AND epoch = $2 AND managed_by IS NULL RETURNING null::bigint";
-            session.query(sql, &[id, epoch, ram, cpus])?
-        }
-        Some(DiskChange::Replace(wanted)) => {
-            session.query(REPLACE_DISKS, &[id, epoch, ram, cpus, &disk_sizes(wanted.iter().copied())?])?
-        }
-        Some(DiskChange::Resize(changes)) => {
-            let disks: Vec<i64> = changes.iter().map(|(disk, _)| disk.0).collect();
-            let sizes = disk_sizes(changes.iter().map(|(_, size)| *size))?;
-            session.query(RESIZE_DISKS, &[id, epoch, ram, cpus, &disks, &sizes])?
-        }
-    };
-    Ok(match rows.first().map(|row| row.try_get::<_, Option<i64>>(0)).transpose()? {
-        None => {
-            let sql = "SELECT FROM vms WHERE id = $1 AND epoch = $2";
-            let is_current = !session.query(sql, &[id, epoch])?.is_empty();
-            Err(if is_current { StoreError::Managed } else { StoreError::NotCurrent })
-        }
-        Some(Some(unknown)) => Err(StoreError::UnknownDisk(DiskId(unknown))),
-        Some(None) => Ok(Written::Done),
-    })
-}
-
-/// Returns a row if the login is current, the VM is not managed, and all was done.
-const REPLACE_DISKS: &str = "
-    WITH vm AS (
-        UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
-        WHERE id = $1 AND epoch = $2 AND managed_by IS NULL RETURNING id),
-    present AS (
-        SELECT id, row_number() OVER (ORDER BY id) AS place FROM disks WHERE vm IN (SELECT id FROM vm)),
-    wanted AS (SELECT size, place FROM unnest($5::bigint[]) WITH ORDINALITY AS wanted (size, place)),
-    resized AS (
-        UPDATE disks SET size_gib = wanted.size FROM present JOIN wanted USING (place)
-        WHERE disks.id = present.id AND disks.vm = $1 AND disks.size_gib <> wanted.size),
-    removed AS (
-        DELETE FROM disks
-        WHERE vm = $1 AND id IN (SELECT id FROM present WHERE place > cardinality($5::bigint[]))),
-    added AS (
-        INSERT INTO disks (vm, size_gib)
-        SELECT vm.id, wanted.size FROM vm, wanted WHERE wanted.place > (SELECT count(*) FROM present)
-        ORDER BY wanted.place)
-    SELECT null::bigint FROM vm";
-
-/// Returns a row if the login is current and the VM is not managed: the first disk that the VM does not have; null if all was done.
-const RESIZE_DISKS: &str = "
-    WITH vm AS (SELECT id FROM vms WHERE id = $1 AND epoch = $2 AND managed_by IS NULL),
-    wanted AS (
-        SELECT id, size, place FROM unnest($5::bigint[], $6::bigint[]) WITH ORDINALITY AS w (id, size, place)),
-    unknown AS (
-        SELECT id FROM wanted WHERE id NOT IN (SELECT id FROM disks WHERE vm = $1) ORDER BY place LIMIT 1),
-    reshaped AS (
-        UPDATE vms SET ram_mib = coalesce($3, ram_mib), cpus = coalesce($4, cpus)
-        WHERE id IN (SELECT id FROM vm) AND NOT EXISTS (SELECT FROM unknown)),
-    resized AS (
-        UPDATE disks SET size_gib = wanted.size FROM wanted
-        WHERE disks.id = wanted.id AND disks.vm IN (SELECT id FROM vm) AND NOT EXISTS (SELECT FROM unknown))
-    SELECT (SELECT id FROM unknown) FROM vm";
 
 /// Returns a row if the login is current. All parts see the tokens as of the start, so the oldest are counted without the
 /// expired ones. Expired tokens may belong to any VM; locked ones are skipped.

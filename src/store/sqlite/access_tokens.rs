@@ -1,25 +1,36 @@
 //! Access tokens in the file.
 
-use rusqlite::{Connection, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::{StoreError, Written, as_i64};
 use super::statements::{WriteError, execute, query};
 use crate::clock::UnixSeconds;
 use crate::ids::AccessTokenId;
-use crate::model::{AccessToken, AccessTokenChange, TokenHash};
+use crate::model::{AccessToken, AccessTokenChange, Reader, TokenHash, VmName};
 
-/// Whether an enabled token has this hash.
+/// Whether an enabled token for verbs has this hash.
 pub(super) fn contains(connection: &Connection, token: &TokenHash) -> Result<bool> {
-    query(connection, "SELECT 1 FROM access_tokens WHERE token_sha256 = ?1 AND enabled = 1")?
-        .exists(params![token.0])
+    let sql = "SELECT 1 FROM access_tokens WHERE token_sha256 = ?1 AND enabled = 1 AND reader_name IS NULL";
+    query(connection, sql)?.exists(params![token.0])
+}
+
+pub(super) fn reader(connection: &Connection, token: &TokenHash) -> Result<Option<Reader>> {
+    let sql = "SELECT id, reader_name FROM access_tokens
+         WHERE token_sha256 = ?1 AND enabled = 1 AND reader_name IS NOT NULL";
+    let reader = |row: &Row<'_>| {
+        let name = VmName::from_store(row.get_ref(1)?.as_str()?);
+        Ok(Reader { token: AccessTokenId(row.get(0)?), name })
+    };
+    query(connection, sql)?.query_row(params![token.0], reader).optional()
 }
 
 pub(super) fn all(connection: &Connection) -> Result<Vec<AccessToken>> {
     let token = |row: &Row<'_>| {
         let (id, created_at) = (AccessTokenId(row.get(0)?), UnixSeconds(row.get(1)?));
-        Ok(AccessToken { id, created_at, is_enabled: row.get(2)? })
+        let reader_name = row.get_ref(3)?.as_str_or_null()?.map(VmName::from_store);
+        Ok(AccessToken { id, created_at, is_enabled: row.get(2)?, reader_name })
     };
-    let sql = "SELECT id, created_at, enabled FROM access_tokens ORDER BY id";
+    let sql = "SELECT id, created_at, enabled, reader_name FROM access_tokens ORDER BY id";
     query(connection, sql)?.query_map([], token)?.collect()
 }
 
@@ -28,10 +39,12 @@ pub(super) fn change(
     change: &AccessTokenChange,
 ) -> std::result::Result<Written, WriteError> {
     let changed = match change {
-        AccessTokenChange::Add { token, is_enabled, count_max, now } => {
-            let sql = "INSERT INTO access_tokens (token_sha256, created_at, enabled)
-             SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM access_tokens) < ?4";
-            return match execute(connection, sql, params![token.0, now.0, is_enabled, as_i64(*count_max)])? {
+        AccessTokenChange::Add { token, is_enabled, reader_name, count_max, now } => {
+            let sql = "INSERT INTO access_tokens (token_sha256, created_at, enabled, reader_name)
+             SELECT ?1, ?2, ?3, ?5 WHERE (SELECT count(*) FROM access_tokens) < ?4";
+            let reader = reader_name.as_ref().map(VmName::as_str);
+            let parameters = params![token.0, now.0, is_enabled, as_i64(*count_max), reader];
+            return match execute(connection, sql, parameters)? {
                 0 => Err(StoreError::AccessTokenLimitReached.into()),
                 _ => Ok(Written::AccessTokenAdded(AccessTokenId(connection.last_insert_rowid()))),
             };

@@ -7,6 +7,7 @@
 mod access_tokens;
 mod backup;
 mod cache;
+mod changes;
 mod connection;
 mod points;
 mod reads;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use super::changes::random_origin;
 use super::{Store, StoreError, StoreFactory};
 use crate::limits;
 use crate::sys::owner;
@@ -43,6 +45,8 @@ pub(super) struct SqliteFactory {
     path: PathBuf,
     ticket_lock: Arc<TicketLock>,
     served_file: Option<Arc<ServedFile>>,
+    /// See [`SqliteStore`].
+    origin: Option<i64>,
 }
 
 impl SqliteFactory {
@@ -72,7 +76,8 @@ impl SqliteFactory {
         for _ in 0..limits::SQLITE_OPEN_ATTEMPTS {
             match open(&path) {
                 Ok(served_file) => {
-                    return Ok(SqliteFactory { path, ticket_lock: Arc::default(), served_file });
+                    let origin = served_file.is_none().then(random_origin);
+                    return Ok(SqliteFactory { path, ticket_lock: Arc::default(), served_file, origin });
                 }
                 Err(OpenError::Refused(why)) => return Err(StoreError::Refused(named(why))),
                 Err(OpenError::Failed(why)) => return Err(StoreError::Unavailable(named(why))),
@@ -94,7 +99,8 @@ impl StoreFactory for SqliteFactory {
         // The path may lead to another file by now.
         check_file()?;
         let (ticket_lock, served_file) = (Arc::clone(&self.ticket_lock), self.served_file.clone());
-        Ok(Box::new(SqliteStore { connection, cache: Cache::default(), ticket_lock, served_file }))
+        let (cache, origin) = (Cache::default(), self.origin);
+        Ok(Box::new(SqliteStore { connection, cache, ticket_lock, origin, served_file }))
     }
 }
 

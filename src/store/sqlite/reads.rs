@@ -7,13 +7,15 @@
 use rusqlite::{Connection, Result, Row, ToSql, params};
 
 use super::super::registry::{RegistryStore, VmPage, add_hash_prefix, reuse_name};
-use super::super::{StoreError, as_i64};
-use super::access_tokens;
+use super::super::{ChangesPage, ChangesPosition, StoreError, as_i64};
 use super::statements::{execute, query};
 use super::store::SqliteStore;
+use super::{access_tokens, changes};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
-use crate::model::{AccessToken, Credentials, Disk, DiskOfVm, Login, TokenHash, Vm, VmName, VmShape};
+use crate::model::{
+    AccessToken, Credentials, Disk, DiskOfVm, Login, PeerIp, Reader, TokenHash, Vm, VmName, VmShape,
+};
 
 type StoreResult<T> = std::result::Result<T, StoreError>;
 
@@ -53,6 +55,10 @@ impl RegistryStore for SqliteStore {
         self.read(|connection| access_tokens::contains(connection, token))
     }
 
+    fn reader(&mut self, token: &TokenHash) -> StoreResult<Option<Reader>> {
+        self.read(|connection| access_tokens::reader(connection, token))
+    }
+
     fn access_tokens(&mut self) -> StoreResult<Vec<AccessToken>> {
         self.read(access_tokens::all)
     }
@@ -82,7 +88,8 @@ impl RegistryStore for SqliteStore {
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         let vms =
-            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen
+            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen,
+             last_address
          FROM vms
          WHERE id > ?1 ORDER BY id";
         let disks = "SELECT vm, id, size_gib FROM disks WHERE vm > ?1 ORDER BY vm, id";
@@ -92,7 +99,8 @@ impl RegistryStore for SqliteStore {
     fn ever_connected_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         // CROSS JOIN: SQLite scans the VMs and looks up only their disks.
         let vms =
-            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen
+            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen,
+             last_address
          FROM vms
          WHERE id > ?1 AND ever_connected = 1 ORDER BY id";
         let disks = "SELECT disks.vm, disks.id, disks.size_gib FROM vms CROSS JOIN disks ON disks.vm = vms.id
@@ -104,13 +112,22 @@ impl RegistryStore for SqliteStore {
         let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
         // One parameter for any number of ids keeps the statement the same.
         let vms =
-            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen
+            "SELECT id, name, ram_mib, cpus, password_hash IS NOT NULL, managed_by IS NOT NULL, last_seen,
+             last_address
          FROM vms
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
         let disks = "SELECT vm, id, size_gib FROM disks
          WHERE vm IN (SELECT value FROM json_each(?1)) ORDER BY vm, id";
         self.read(|connection| page(connection, vms, disks, format!("[{}]", ids.join(",")), usize::MAX))
             .map(|page| page.vms)
+    }
+
+    fn changes_after(
+        &mut self,
+        position: Option<&ChangesPosition>,
+        count_max: usize,
+    ) -> StoreResult<ChangesPage> {
+        self.read(|connection| changes::after(connection, position, self.origin, count_max))
     }
 
     fn managed_vms(&mut self, server: ServerId, count_max: usize) -> StoreResult<Vec<VmName>> {
@@ -189,6 +206,7 @@ fn vm(row: &Row<'_>) -> Result<Vm> {
         has_password: row.get(4)?,
         is_managed: row.get(5)?,
         last_seen: row.get::<_, Option<i64>>(6)?.map(UnixSeconds),
+        last_address: row.get_ref(7)?.as_str_or_null()?.and_then(PeerIp::parse),
         disks: Vec::new(),
     })
 }

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../sql/sqlite/0003_managed.sql"),
     include_str!("../../../sql/sqlite/0004_access_tokens.sql"),
     include_str!("../../../sql/sqlite/0005_last_seen.sql"),
+    include_str!("../../../sql/sqlite/0006_watch.sql"),
 ];
 
 /// The application id in the header of our files: "vmhd" in ASCII.

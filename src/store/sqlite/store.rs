@@ -16,6 +16,9 @@ pub(super) struct SqliteStore {
     pub(super) connection: Connection,
     pub(super) cache: Cache,
     pub(super) ticket_lock: Arc<TicketLock>,
+    /// The number of this process in the changes that it records for the server that uses the file; `None`: this is
+    /// that server, which records none.
+    pub(super) origin: Option<i64>,
     /// Set if a server uses the file.
     pub(super) served_file: Option<Arc<ServedFile>>,
 }

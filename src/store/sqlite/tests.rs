@@ -1,5 +1,6 @@
 //! Tests of what only a file has: its log, locks of other connections, and errors of the disk.
 
+mod changes;
 mod opening;
 mod points;
 
@@ -22,7 +23,8 @@ use crate::store::{Write, Written};
 fn store(path: &Path) -> SqliteStore {
     let factory = SqliteFactory::open(path).expect("a usable file");
     let connection = connect(&factory.path, limits::SQLITE_BUSY_TIMEOUT).unwrap();
-    SqliteStore { connection, cache: Cache::default(), ticket_lock: Arc::default(), served_file: None }
+    let (cache, ticket_lock) = (Cache::default(), Arc::default());
+    SqliteStore { connection, cache, ticket_lock, origin: None, served_file: None }
 }
 
 fn number(connection: &Connection, sql: &str) -> i64 {

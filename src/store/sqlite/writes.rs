@@ -18,11 +18,11 @@ use super::connection::{describe, to_store_error};
 use super::served_file::ServedFile;
 use super::statements::{WriteError, execute, query, query_value};
 use super::store::SqliteStore;
-use super::{access_tokens, points, reads};
+use super::{access_tokens, changes, points, reads};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Disk, DiskChange, Login, NewVm, TokenHash, VmChange, VmName};
+use crate::model::{Disk, DiskChange, Login, NewVm, SeenVm, TokenHash, VmChange, VmName};
 
 /// Why a transaction failed.
 struct TransactionError {
@@ -86,7 +86,7 @@ impl SqliteStore {
         // The cache is updated only if the transaction commits: a rollback invalidates its additions.
         let mut cache = std::mem::take(&mut self.cache);
         cache.refresh(&transaction).map_err(to_store_error)?;
-        let mut writer = Writer { connection: &transaction, cache: &mut cache };
+        let mut writer = Writer { connection: &transaction, cache: &mut cache, origin: self.origin };
         let result = work(&mut writer).map_err(|error| TransactionError {
             is_of_one_write: !is_store_failure(&error),
             error: to_store_error(error),
@@ -145,6 +145,8 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
 struct Writer<'t> {
     connection: &'t Connection,
     cache: &'t mut Cache,
+    /// Set if it records its changes.
+    origin: Option<i64>,
 }
 
 type WriteResult<T> = Result<T, WriteError>;
@@ -162,14 +164,20 @@ impl Writer<'_> {
     fn run(&mut self, write: &Write) -> WriteResult<Written> {
         match write {
             Write::Register { vm, vms_max, now } => {
-                return self.register(vm, *vms_max, *now).map(Written::Registered);
+                let id = self.register(vm, *vms_max, *now)?;
+                self.record("registered", id.0, Some(vm.name.as_str()))?;
+                return Ok(Written::Registered(id));
             }
             Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
                 let id = self.register(&unnamed(*shape, disk_sizes_gib), *vms_max, *now)?;
                 self.execute("UPDATE vms SET name = CAST(id AS TEXT) WHERE id = ?1", [id.0])?;
+                self.record("registered", id.0, Some(&id.0.to_string()))?;
                 return Ok(Written::Registered(id));
             }
-            Write::Update { login, change } => self.update(login, change)?,
+            Write::Update { login, change } => {
+                self.update(login, change)?;
+                self.record("updated", login.id.0, Some(login.name.as_str()))?;
+            }
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
                 self.record_login(login, rehash.as_deref(), *now)?;
                 self.sweep_tokens(*now)?;
@@ -190,12 +198,13 @@ impl Writer<'_> {
                 self.execute("UPDATE vms SET epoch = epoch + 1 WHERE id = ?1", [login.id.0])?;
                 let sql = "DELETE FROM tokens WHERE vm IN (SELECT id FROM vms WHERE id = ?1 AND managed_by IS NULL)";
                 self.execute(sql, [login.id.0])?;
+                self.record("logins ended", login.id.0, Some(login.name.as_str()))?;
             }
             Write::Seen { vms } => {
-                let sql =
-                    "UPDATE vms SET last_seen = ?2 WHERE id = ?1 AND (last_seen IS NULL OR last_seen < ?2)";
-                for (id, seen) in vms {
-                    self.execute(sql, [id.0, seen.0])?;
+                let sql = "UPDATE vms SET last_seen = ?2, last_address = coalesce(?3, last_address)
+                 WHERE id = ?1 AND (last_seen IS NULL OR last_seen <= ?2)";
+                for SeenVm { vm, at, address } in vms {
+                    self.execute(sql, params![vm.0, at.0, address.map(|address| address.0.to_string())])?;
                 }
             }
             Write::Put { login, points, keys_max, is_atomic } => {
@@ -206,7 +215,7 @@ impl Writer<'_> {
             }
             Write::Remove(name) => {
                 let id = self.unmanaged_id_of(name)?;
-                self.remove(id)?;
+                self.remove(id, name)?;
             }
             Write::RemoveManaged { server, names } => {
                 let sql = "SELECT id FROM vms WHERE managed_by = ?1 AND name = ?2";
@@ -214,7 +223,7 @@ impl Writer<'_> {
                     let of_server = params![server.to_string(), name.as_str()];
                     let found = query(self.connection, sql)?.query_row(of_server, |row| row.get(0));
                     if let Some(id) = found.optional()? {
-                        self.remove(id)?;
+                        self.remove(id, name)?;
                     }
                 }
             }
@@ -223,14 +232,26 @@ impl Writer<'_> {
                 self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
                 let sql = "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1";
                 self.execute(sql, params![id, password_hash])?;
+                self.record("logins ended", id, Some(name.as_str()))?;
             }
-            Write::ChangeAccessTokens(change) => return access_tokens::change(self.connection, change),
+            Write::ChangeAccessTokens(change) => {
+                let written = access_tokens::change(self.connection, change)?;
+                if let Some(id) = change.ended() {
+                    self.record("token ended", id.0, None)?;
+                }
+                return Ok(written);
+            }
         }
         Ok(Written::Done)
     }
 
     fn execute(&self, sql: &'static str, parameters: impl Params) -> rusqlite::Result<usize> {
         execute(self.connection, sql, parameters)
+    }
+
+    /// Records a change for the server that uses the file, if that is another process.
+    fn record(&self, kind: &'static str, subject: i64, name: Option<&str>) -> rusqlite::Result<()> {
+        self.origin.map_or(Ok(()), |origin| changes::record(self.connection, origin, kind, subject, name))
     }
 
     fn require_current(&self, login: &Login) -> WriteResult<()> {
@@ -256,12 +277,12 @@ impl Writer<'_> {
         }
     }
 
-    fn remove(&mut self, id: i64) -> rusqlite::Result<()> {
+    fn remove(&mut self, id: i64, name: &VmName) -> rusqlite::Result<()> {
         self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
         self.execute("DELETE FROM disks WHERE vm = ?1", [id])?;
         self.execute("DELETE FROM vms WHERE id = ?1", [id])?;
         self.cache.vms = self.cache.vms.map(|count| count.saturating_sub(1));
-        Ok(())
+        self.record("removed", id, Some(name.as_str()))
     }
 
     fn register(&mut self, vm: &NewVm, vms_max: u64, now: UnixSeconds) -> WriteResult<VmId> {

@@ -28,6 +28,7 @@ fn vm_of_two_disks() -> Vm {
         has_password: true,
         is_managed: false,
         last_seen: None,
+        last_address: None,
         disks: vec![disk(1, 100), disk(2, 1 << 50)],
     }
 }
@@ -202,7 +203,8 @@ fn disks_and_connections_are_written_byte_for_byte() {
 fn operators_see_more() {
     let [since, opened] = [UnixSeconds(1_700_000_000), UnixSeconds(1_600_000_000)];
     let peers = vec![peer_at("10.1.2.3:4"), Peer::Unix { uid: Some(0) }];
-    let online = VmPresence { connected_since: Some(since), last_seen: Some(since), peers };
+    let online =
+        VmPresence { connected_since: Some(since), last_seen: Some(since), last_address: None, peers };
     let offline = VmPresence { last_seen: Some(opened), ..VmPresence::default() };
     let vm = VM_OF_TWO_DISKS.strip_prefix('{').expect("an object");
     let vms = [online.clone(), offline, VmPresence::default()].map(|presence| (vm_of_two_disks(), presence));

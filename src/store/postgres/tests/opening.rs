@@ -44,7 +44,7 @@ fn concurrent_opens_of_an_empty_database_succeed() {
         }
     });
     assert_eq!(names(&mut store(&url)).len(), THREADS);
-    assert_eq!(number(&database, "SELECT count(*) FROM vmherd_schema"), 5);
+    assert_eq!(number(&database, "SELECT count(*) FROM vmherd_schema"), 6);
 }
 
 /// The migrations of version 2, as they were released.
@@ -73,7 +73,7 @@ fn a_database_of_version_2_keeps_its_rows() {
         assert_eq!((vms.len(), vms[0].is_managed, vms[0].disks[0].size_gib), (1, false, 7));
         assert_eq!(credentials(&mut store, "web").unwrap().managed_by, None);
         assert_eq!(store.registry().access_tokens(), Ok(Vec::new()));
-        assert_eq!(number(&database, "SELECT max(version) FROM vmherd_schema"), 5);
+        assert_eq!(number(&database, "SELECT max(version) FROM vmherd_schema"), 6);
     }
 }
 
@@ -81,9 +81,9 @@ fn a_database_of_version_2_keeps_its_rows() {
 fn a_database_of_a_newer_program_is_refused() {
     let database = Cluster::shared().database();
     drop(store(&database.url()));
-    database.client().batch_execute("INSERT INTO vmherd_schema VALUES (6, 'x', 0)").unwrap();
+    database.client().batch_execute("INSERT INTO vmherd_schema VALUES (7, 'x', 0)").unwrap();
     let why = refusal(&database.url());
-    assert!(why.contains("a newer vmherd") && why.contains("version 6"), "{why}");
+    assert!(why.contains("a newer vmherd") && why.contains("version 7"), "{why}");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_schema_name_is_used_verbatim() {
         register(&mut store(&url), name, &[1]);
     }
     assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vms"), 2);
-    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vmherd_schema"), 5);
+    assert_eq!(number(&database, "SELECT count(*) FROM \"MyHerd\".vmherd_schema"), 6);
 }
 
 #[test]

@@ -41,14 +41,14 @@ fn a_registry_only_database_is_migrated() {
     database
         .client()
         .batch_execute(
-            "ALTER TABLE vms DROP COLUMN managed_by, DROP COLUMN last_seen;
-             DROP TABLE points; DROP TABLE series; DROP TABLE series_total;
+            "ALTER TABLE vms DROP COLUMN managed_by, DROP COLUMN last_seen, DROP COLUMN last_address;
+             DROP TABLE changes; DROP TABLE points; DROP TABLE series; DROP TABLE series_total;
              DROP TABLE access_tokens; DELETE FROM vmherd_schema WHERE version > 1",
         )
         .unwrap();
     drop(before);
     let mut after = store(&database.url());
-    assert_eq!(number(&database, "SELECT max(version) FROM vmherd_schema"), 5);
+    assert_eq!(number(&database, "SELECT max(version) FROM vmherd_schema"), 6);
     assert_eq!(all_vms(&mut after), vms);
     assert_eq!(credentials(&mut after, "a").unwrap().login, login);
     assert_eq!(run(&mut after, put(&[("b", 1, 1.0), ("a", 1, -0.0)])), DONE);

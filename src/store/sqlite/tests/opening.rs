@@ -72,7 +72,7 @@ fn concurrent_connections_can_create_the_same_file() {
         });
         let mut store = store(&path);
         assert_eq!(all_vms(&mut store).len(), THREADS);
-        assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 5);
+        assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 6);
     }
 }
 
@@ -98,7 +98,7 @@ fn concurrent_processes_can_create_the_same_file() {
     }
     let mut store = store(&path);
     assert_eq!(all_vms(&mut store).len(), PROCESSES * VMS_OF_PROCESS);
-    assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 5);
+    assert_eq!(number(&store.connection, "SELECT count(*) FROM schema"), 6);
 }
 
 const FILE_FOR_PROCESS: &str = "VMHERD_TEST_FILE";
@@ -141,7 +141,7 @@ fn a_file_of_version_2_keeps_its_rows() {
         assert_eq!((vms.len(), vms[0].is_managed, vms[0].disks[0].size_gib), (1, false, 7));
         assert_eq!(credentials(&mut store, "web").unwrap().managed_by, None);
         assert_eq!(store.registry().access_tokens(), Ok(Vec::new()));
-        assert_eq!(number(&store.connection, "SELECT max(version) FROM schema"), 5);
+        assert_eq!(number(&store.connection, "SELECT max(version) FROM schema"), 6);
     }
 }
 
@@ -150,9 +150,9 @@ fn a_database_of_a_newer_program_is_refused() {
     let directory = Directory::new();
     let path = directory.path("vmherd.db");
     let store = store(&path);
-    store.connection.execute("INSERT INTO schema VALUES (6, 'x', 0)", []).unwrap();
+    store.connection.execute("INSERT INTO schema VALUES (7, 'x', 0)", []).unwrap();
     let why = refusal(&path);
-    assert!(why.contains("a newer vmherd") && why.contains("version 6"), "{why}");
+    assert!(why.contains("a newer vmherd") && why.contains("version 7"), "{why}");
 }
 
 #[test]

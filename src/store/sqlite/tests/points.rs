@@ -17,12 +17,12 @@ fn a_registry_only_file_is_migrated() {
         .connection
         .execute_batch(
             "DROP INDEX vms_managed; ALTER TABLE vms DROP COLUMN managed_by; ALTER TABLE vms DROP COLUMN last_seen;
-             DROP TABLE points; DROP TABLE series; DROP TABLE access_tokens; DELETE FROM schema WHERE version > 1",
+             ALTER TABLE vms DROP COLUMN last_address; DROP TABLE changes; DROP TABLE points; DROP TABLE series; DROP TABLE access_tokens; DELETE FROM schema WHERE version > 1",
         )
         .unwrap();
     drop(before);
     let mut after = store(&path);
-    assert_eq!(number(&after.connection, "SELECT count(*) FROM schema"), 5);
+    assert_eq!(number(&after.connection, "SELECT count(*) FROM schema"), 6);
     assert_eq!(all_vms(&mut after), vms);
     assert_eq!(after.registry().token_owner(&token(1), NOW), Ok(Some(login)));
     assert_eq!(run(&mut after, put(&[("a", 1, 1.0)])), DONE);
