@@ -150,6 +150,7 @@
 //! | weight | the size of a job, in points |
 //! | account | the source, VM or connection that a job is charged to, for fair queues |
 //! | principal | the identity that a request acts for |
+//! | reader | a client whose request has a reader's token: it may read everything |
 //! | login | an authentication by password or token |
 //! | source | the client's network address or local user, for rate limits |
 //! | presence | the open connections and their principals |

@@ -108,6 +108,7 @@ complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l config -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l store -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l store-file -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l state-dir -r
+complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l reader -r
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l disabled
 complete -c vmherd -n "__fish_vmherd_using_subcommand token" -l help
 complete -c vmherd -n "__fish_vmherd_using_subcommand keys" -l config -r

@@ -59,7 +59,7 @@ complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "ssh" -d 'Open a
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "wait" -d 'Wait until a VM is online, offline or ready for SSH'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "convert" -d 'Convert packed text to entities'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "raw" -d 'Send JSON requests of any dialect, and print the replies'
-complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "token" -d 'Manage the access tokens of verbs'
+complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "token" -d 'Manage the access tokens of verbs and of readers'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "console" -d 'Open the serial console of a VM that the server runs'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "stats" -d 'Show the server\'s counters'
 complete -c vmherdctl -n "__fish_vmherdctl_needs_command" -f -a "metrics" -d 'Store, fetch and draw metrics'
@@ -116,7 +116,7 @@ csv\t''
 json\t''"
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand logout" -s c -l columns -d 'Print these columns: a,b' -r
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand logout" -s h -l help -d 'Print help'
-complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l offline-for -d 'Offline for so long: 1h (the operator only)' -r
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l offline-for -d 'Offline for so long: 1h (for the operator and readers)' -r
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l server -d 'HOST:PORT or unix:PATH [VMHERD_SERVER]' -r
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l state-dir -d 'That daemon\'s own socket [VMHERD_STATE_DIR]' -r -F
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l timeout -d 'The time for a reply [default: 10s]' -r

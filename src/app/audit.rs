@@ -20,7 +20,7 @@ use crate::ids::{AccessTokenId, ConnId, ContainerId, VmId};
 use crate::limits;
 use crate::model::{
     ActionAnswer, AddressFormat, Answer, Command, CommandName, CustomCommands, Denial, Dialect, Failure,
-    LogAddresses, LoggedPeer, Peer, Request, Source, VmName,
+    LogAddresses, LoggedPeer, Peer, Reader, Request, Source, VmName,
 };
 
 /// The log target: `--log vmherd::audit=off` turns it off.
@@ -59,6 +59,7 @@ pub enum Subject {
     Number(VmId),
     Container(ContainerId),
     AccessToken(AccessTokenId),
+    Reader(Reader),
 }
 
 /// The lines of a source in this minute, logged and suppressed.
@@ -110,6 +111,13 @@ impl AuditContext {
             _ => Subject::None,
         };
         AuditContext { dialect: request.dialect, command: request.name, subject }
+    }
+
+    /// Names the reader that sent the request, if it concerns no VM.
+    pub(super) fn sent_by(&mut self, reader: &Reader) {
+        if let Subject::None = self.subject {
+            self.subject = Subject::Reader(reader.clone());
+        }
     }
 
     /// The context of a request at a later stage.
@@ -310,6 +318,9 @@ impl fmt::Display for Line<'_> {
             Subject::Number(id) => write!(f, " vm=\"{}\"", id.0),
             Subject::Container(id) => write!(f, " container=\"{id}\""),
             Subject::AccessToken(id) => write!(f, " access_token={}", id.0),
+            Subject::Reader(Reader { token, name }) => {
+                write!(f, " access_token={} reader={}", token.0, Quoted(name.as_str()))
+            }
         }
     }
 }

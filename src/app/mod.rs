@@ -25,7 +25,9 @@ use crate::clock::{Instant, UnixSeconds};
 use crate::embed::{Client, ClientKey, Embedding, EventQueue, GateCall, HandlerFailure, ProgramCounter};
 use crate::ids::ConnId;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Caller, CommandName, CustomCommands, Dialect, Failure, LogAddresses, Principal, Request};
+use crate::model::{
+    Caller, CommandName, CustomCommands, Dialect, Failure, LogAddresses, Principal, Request, TokenOwner,
+};
 use crate::store::{StoreError, WriteHealth};
 use crate::work::{Read, Work, WorkError, WorkResult, WrongResult};
 use access::Permission;
@@ -240,7 +242,7 @@ impl App {
         result: Result<WorkResult, WorkError>,
         now: UnixSeconds,
     ) -> Next {
-        let context = match &stage {
+        let mut context = match &stage {
             Stage::Token(TokenStage { request, .. }) | Stage::AccessToken(AccessTokenStage(request)) => {
                 AuditContext::of(request)
             }
@@ -249,6 +251,9 @@ impl App {
                 AuditContext::new(command, dialect, stage.info().subject())
             }
         };
+        if let Ok(WorkResult::Token { owner: Some(TokenOwner::Reader(reader)), .. }) = &result {
+            context.sent_by(reader);
+        }
         let next = self.resume_result(conn, stage, result, now);
         self.audit_answer(conn, context, &next);
         next

@@ -9,7 +9,7 @@ use super::reply::{RawReply, parse};
 
 /// A VM in a list.
 ///
-/// What only an operator sees is `None` for other clients. Times are in whole seconds since 1970.
+/// What only operators and readers see is `None` for other clients. Times are in whole seconds since 1970.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ListedVm {

@@ -103,8 +103,8 @@ impl Client {
     }
 
     /// Sets the token that is sent with each command from now on, as [`Client::authenticate`] returns it or a file
-    /// holds it. The connection then acts as the token's VM. Not needed on a connection that has authenticated by
-    /// password.
+    /// holds it. The connection then acts as the token's VM; each command with a reader's token is the reader's. Not
+    /// needed on a connection that has authenticated by password.
     pub fn set_token(&mut self, token: Option<String>) {
         self.token = token;
     }

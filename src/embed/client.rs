@@ -102,6 +102,14 @@ impl Client {
         }
     }
 
+    /// The name of the reader whose token the request has.
+    pub fn reader(&self) -> Option<&VmName> {
+        match &self.key.principal {
+            Principal::Reader(reader) => Some(&reader.name),
+            Principal::Anonymous | Principal::Vm(_) | Principal::Operator => None,
+        }
+    }
+
     /// Whether it is an operator: root or the server's own user, on the socket in the state directory.
     pub fn is_operator(&self) -> bool {
         self.key.principal == Principal::Operator

@@ -92,9 +92,9 @@ pub enum Items {
     Disks(Vec<DiskOfVm>),
     Peers(Vec<PeerEntry>),
     Points(Vec<Series>),
-    /// As `Vms`, for an operator.
+    /// As `Vms`, for an operator or a reader.
     ObservedVms(Vec<(Vm, VmPresence)>),
-    /// As `Peers`, for an operator.
+    /// As `Peers`, for an operator or a reader.
     ObservedPeers(Vec<(PeerEntry, VmPresence)>),
 }
 

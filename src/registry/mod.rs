@@ -15,7 +15,7 @@ use crate::clock::unix_now;
 use crate::config::Config;
 use crate::ids::{AccessTokenId, VmId};
 use crate::limits;
-use crate::model::{AccessToken, AccessTokenChange, NewVm, Secret, Vm, VmChange, VmName, VmShape};
+use crate::model::{AccessToken, AccessTokenChange, NewVm, Reader, Secret, Vm, VmChange, VmName, VmShape};
 use crate::store::{self, Store, StoreError, Write, Written, write_one};
 use crate::work::password::Hasher;
 use host_audit::log_change;
@@ -117,25 +117,26 @@ impl Registry {
         Ok(self.store.registry().access_tokens()?)
     }
 
-    /// Adds an access token, which is valid at once if it `is_enabled`. Only its SHA-256 is stored: nothing returns the
-    /// token again.
+    /// Adds an access token for verbs, which is valid at once if it `is_enabled`. Only its SHA-256 is stored: nothing
+    /// returns the token again.
     pub fn add_access_token(&mut self, is_enabled: bool) -> Result<(AccessTokenId, Secret), RegistryError> {
-        let random = |error: io::Error| RegistryError::Random(error.to_string());
-        let token = token::base64url::<{ limits::ACCESS_TOKEN_BYTES }>(&mut SystemRandom).map_err(random)?;
-        let change = AccessTokenChange::Add {
-            token: token::hash(&token),
-            is_enabled,
-            reader_name: None,
-            count_max: limits::ACCESS_TOKENS_MAX,
-            now: unix_now(),
-        };
-        match self.write(Write::ChangeAccessTokens(change))? {
-            Written::AccessTokenAdded(id) => {
-                log_change("change", "token_add", &Subject::AccessToken(id));
-                Ok((id, token))
-            }
-            _ => Err(StoreError::Unavailable("an access token was added without an id".to_owned()).into()),
-        }
+        let token = token::base64url::<{ limits::ACCESS_TOKEN_BYTES }>(&mut SystemRandom)?;
+        let id = self.add_token(&token, None, is_enabled)?;
+        log_change("change", "token_add", &Subject::AccessToken(id));
+        Ok((id, token))
+    }
+
+    /// As [`Registry::add_access_token`], but a token of the reader `name`: it gives the right to read everything, and to
+    /// change nothing. A reader may have several.
+    pub fn add_reader_token(
+        &mut self,
+        name: &VmName,
+        is_enabled: bool,
+    ) -> Result<(AccessTokenId, Secret), RegistryError> {
+        let token = token::issue(&mut SystemRandom)?;
+        let id = self.add_token(&token, Some(name.clone()), is_enabled)?;
+        log_change("change", "token_add", &Subject::Reader(Reader { token: id, name: name.clone() }));
+        Ok((id, token))
     }
 
     /// Makes an access token valid, or not valid; it holds for the next request. An unknown id:
@@ -152,6 +153,21 @@ impl Registry {
         self.write(Write::ChangeAccessTokens(AccessTokenChange::Remove(id)))?;
         log_change("remove", "token_remove", &Subject::AccessToken(id));
         Ok(())
+    }
+
+    fn add_token(
+        &mut self,
+        token: &Secret,
+        reader_name: Option<VmName>,
+        is_enabled: bool,
+    ) -> Result<AccessTokenId, RegistryError> {
+        let token = token::hash(token);
+        let (count_max, now) = (limits::ACCESS_TOKENS_MAX, unix_now());
+        let change = AccessTokenChange::Add { token, is_enabled, reader_name, count_max, now };
+        match self.write(Write::ChangeAccessTokens(change))? {
+            Written::AccessTokenAdded(id) => Ok(id),
+            _ => Err(StoreError::Unavailable("an access token was added without an id".to_owned()).into()),
+        }
     }
 
     fn hash(&mut self, password: &Secret) -> Result<String, RegistryError> {
@@ -177,6 +193,12 @@ impl fmt::Display for RegistryError {
 }
 
 impl std::error::Error for RegistryError {}
+
+impl From<io::Error> for RegistryError {
+    fn from(error: io::Error) -> RegistryError {
+        RegistryError::Random(error.to_string())
+    }
+}
 
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> RegistryError {

@@ -167,6 +167,48 @@ fn an_unknown_token_is_rejected_by_every_command() {
     assert_eq!(daemon.client().call_text("get *"), "ok\n\n");
 }
 
+/// The token of a reader counts for its request, like any other; it opens the lists and nothing that changes.
+#[test]
+fn the_token_of_a_reader_opens_what_reads() {
+    let daemon = Daemon::builder().listen("tcp://127.0.0.1:0?open=").start();
+    let url = format!("http://{}/", daemon.addresses()[1]);
+    daemon.client().register("a", &[1]);
+    let (token, other) = (daemon.reader_token("grafana"), daemon.reader_token("prometheus"));
+    let header = format!("Authorization: Bearer {token}");
+    let ask = |request: &Value| fetch(["-H", &header, "-d", &request.to_string(), &url]);
+    let list = request("list", json!({"list_type": "all_vms"}));
+    let (status, reply) = ask(&list).json();
+    assert_eq!((status, &reply["data"]["all_vms"][0]["id"]), (200, &json!(1)), "as an operator sees it");
+    assert_eq!(ask(&json!({"action": "list_all_vms"})).json().1["all_vms"][0]["id"], 1);
+    assert_eq!(ask(&request("get", json!({"key": "*"}))).json().1["status"], "success");
+    assert_pong(&ask(&request("ping", json!({}))));
+    for (command, data, message) in [
+        ("update", json!({"ram": 7}), "You have to authenticate to run this operation"),
+        ("logout", json!({}), "You have to authenticate to run this operation"),
+        ("put", json!({"key": "k", "value": 1}), "You have to authenticate to run this operation"),
+        ("stats", json!({}), "Unknown command"),
+    ] {
+        assert_eq!(assert_error(&ask(&request(command, data)), 200), message, "{command}");
+    }
+    let mut in_data = list.clone();
+    in_data["data"]["token"] = json!(token);
+    assert_eq!(fetch(["-d", &in_data.to_string(), &url]).json().1["status"], "success");
+    assert_eq!(ask(&in_data).status, 200, "the same twice");
+    in_data["data"]["token"] = json!(other);
+    assert_error(&ask(&in_data), 400);
+    // A login by password with the token of a reader is one of the VM.
+    let credentials = request("authenticate", json!({"vm_id": "a", "password": PASSWORD}));
+    assert_eq!(ask(&credentials).json().1["status"], "success");
+
+    daemon.token_command(&["disable", "1"]).expect_success();
+    for request in [&list, &request("ping", json!({})), &credentials] {
+        let answer = ask(request);
+        assert_error(&answer, 401);
+        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
+    }
+    assert_eq!(daemon.client().call(list)["status"], "error", "no connection is authenticated");
+}
+
 /// A token ends with its VM, and with the VM's password.
 #[test]
 fn ended_tokens_are_rejected() {

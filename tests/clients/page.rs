@@ -162,6 +162,9 @@ fn where_the_page_is_closed_it_needs_a_token() {
     let (_, reply) = fetch(["-d", &login.to_string(), &closed]).json();
     let bearer = format!("Authorization: Bearer {}", reply["data"]["token"].as_str().expect("a token"));
     assert_eq!(names(&fetch(["-H", &bearer, &format!("{closed}vms")])), ["a"]);
+    let reader = format!("Authorization: Bearer {}", daemon.reader_token("grafana"));
+    assert_eq!(names(&fetch(["-H", &reader, &format!("{closed}vms")])), ["a"]);
+    assert_eq!(fetch(["-H", &reader, &format!("{closed}points?key=k")]).status, 200);
     let wrong = "Authorization: Bearer 0123456789abcdef";
     for refused in [wrong, "Authorization: Basic eA=="] {
         assert_error(&fetch(["-H", refused, &format!("{closed}vms")]), 401);

@@ -15,6 +15,7 @@ use crate::role_table::{ANNA, BERT, CARL, Cell, Row, rows};
 enum Asker {
     Anonymous,
     Anna,
+    Reader,
     Operator,
 }
 
@@ -32,7 +33,7 @@ enum Opens {
 fn the_table_holds_with_open_registration() {
     let daemon = daemon_with_vms().args(["--store", "memory:"]).start();
     make_vms(&mut daemon.client());
-    hold_the_table(&daemon, true);
+    hold_the_table(&daemon, true, None);
 }
 
 #[test]
@@ -41,7 +42,9 @@ fn the_table_holds_with_closed_registration() {
     make_vms(&mut before.client());
     before.stop();
     let builder = daemon_with_vms().on_state_dir_of(&before).args(["--registration", "closed"]);
-    hold_the_table(&builder.start(), false);
+    let daemon = builder.start();
+    let reader = daemon.reader_token("grafana");
+    hold_the_table(&daemon, false, Some(&reader));
 }
 
 /// Where all is closed a token in the data counts as a login: on a persistent connection for later requests as well, over
@@ -141,10 +144,12 @@ fn daemon_with_vms() -> crate::common::Builder {
 
 /// Checks every cell of the table, on a daemon that knows the three VMs.
 #[track_caller]
-fn hold_the_table(daemon: &Daemon, registers: bool) {
+fn hold_the_table(daemon: &Daemon, registers: bool, reader: Option<&str>) {
     let tcp = |index: usize| Endpoint::Tcp(daemon.addresses()[index]);
     let own_socket = Endpoint::Unix(daemon.own_socket());
-    let (strangers, operators) = ([Asker::Anonymous, Asker::Anna], [Asker::Operator, Asker::Anna]);
+    let askers = [Asker::Anonymous, Asker::Anna, Asker::Reader];
+    let strangers = &askers[..if reader.is_some() { 3 } else { 2 }];
+    let operators = &[Asker::Operator, Asker::Anna];
     let listeners = [
         (tcp(0), Opens::All, strangers),
         (tcp(1), Opens::Nothing, strangers),
@@ -156,10 +161,19 @@ fn hold_the_table(daemon: &Daemon, registers: bool) {
     ];
     let mut observer = Observer::new(daemon);
     for (place, opens, askers) in listeners {
-        for asker in askers {
+        for asker in askers.iter().copied() {
             for framing in Framing::ALL {
                 let mut program = ProgramClient::new(framing, place.clone());
-                for (number, row) in rows().into_iter().enumerate().filter(|(_, row)| is_told(opens, row)) {
+                let rows = rows().into_iter().enumerate().filter(|(_, row)| is_told(opens, row));
+                for (number, mut row) in rows {
+                    match reader.filter(|_| asker == Asker::Reader) {
+                        Some(token) if framing == Framing::Http => program.use_token(token),
+                        // Only the data of these dialects has room for a token.
+                        Some(_) if row.request.get("data").is_some_and(Value::is_string) => continue,
+                        Some(_) if row.request.get("verb").is_some() => continue,
+                        Some(token) => row.request["data"]["token"] = json!(token),
+                        None => {}
+                    }
                     let at = format!("row {number} by {asker:?} over {framing:?}, opens {opens:?}: {row:?}");
                     hold_cell(&mut program, asker, row, opens, registers, &mut observer, &at);
                 }
@@ -192,19 +206,21 @@ fn hold_cell(
     observer: &mut Observer,
     at: &str,
 ) {
+    use CommandName::{ActionList, Convert, Get, List, Put, Unwatch, Watch};
     let opens = match opens {
         Opens::All => true,
-        Opens::Conversions => row.command == CommandName::Convert,
-        Opens::Metrics => matches!(row.command, CommandName::Put | CommandName::Get),
-        Opens::Page => matches!(row.command, CommandName::Watch | CommandName::Unwatch),
+        Opens::Conversions => row.command == Convert,
+        Opens::Metrics => matches!(row.command, Put | Get),
+        Opens::Page => matches!(row.command, Watch | Unwatch),
         Opens::Nothing => false,
     };
     let cell = match (row.command, asker) {
         (CommandName::Register | CommandName::AddVm, _) if !registers => Cell::Closed,
         (_, Asker::Anonymous) if opens => row.open[0],
         (_, Asker::Anna) if opens => row.open[1],
-        (_, Asker::Operator) => row.open[2],
-        (_, Asker::Anonymous) => row.closed[0],
+        (List | ActionList | Get | Watch | Unwatch, Asker::Reader) | (_, Asker::Operator) => row.open[2],
+        (_, Asker::Reader) if opens => row.open[0],
+        (_, Asker::Anonymous | Asker::Reader) => row.closed[0],
         (_, Asker::Anna) => row.closed[1],
     };
     become_asker(program, asker);
@@ -232,10 +248,10 @@ fn hold_cell(
 fn become_asker(program: &mut ProgramClient, asker: Asker) {
     let credentials = json!({"vm_id": ANNA, "password": PASSWORD});
     match asker {
-        Asker::Anonymous | Asker::Operator if program.framing().is_persistent() => {
+        Asker::Anonymous | Asker::Reader | Asker::Operator if program.framing().is_persistent() => {
             program.call(&json!({"command": "logout"}));
         }
-        Asker::Anonymous | Asker::Operator => {}
+        Asker::Anonymous | Asker::Reader | Asker::Operator => {}
         Asker::Anna => {
             // A token that has ended would be refused with any request.
             program.use_no_token();

@@ -198,6 +198,21 @@ impl Daemon {
         process::run_with_input(&mut command, input.as_bytes())
     }
 
+    /// Runs `vmherd token …` on the daemon's state directory.
+    #[track_caller]
+    pub fn token_command(&self, arguments: &[&str]) -> Finished {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        command.env_clear().arg("token").args(arguments).arg("--state-dir").arg(self.state_dir());
+        process::run(&mut command)
+    }
+
+    /// A new token of the reader `name`.
+    #[track_caller]
+    pub fn reader_token(&self, name: &str) -> String {
+        let added = self.token_command(&["add", "--reader", name]).expect_success().stdout;
+        added.lines().nth(1).unwrap_or_else(|| panic!("no token: {added:?}")).to_owned()
+    }
+
     /// Its log, over restarts too.
     pub fn log(&self) -> String {
         self.log.lock().expect("the log").clone()

@@ -123,6 +123,14 @@ fn tokens_and_consoles_are_those_of_the_host() {
     assert!(added.starts_with("added access token 1, disabled"), "{added}");
     assert!(user.output(&["token", "list"]).contains("disabled"));
     assert_eq!(user.run(&["token", "remove", "2"]).code(), Some(1));
+    // A reader sees what the operator does.
+    daemon.client().register("web-1", &[]);
+    let added = user.output(&["token", "add", "--reader", "me"]);
+    let file = daemon.state_dir().join("token").display().to_string();
+    std::fs::write(&file, added.lines().nth(1).expect("a token")).expect("a file");
+    let entry = &user.json(&["vms", "--token-file", &file])["vms"][0];
+    assert_eq!((&entry["vm_id"], &entry["id"]), (&json!("web-1"), &json!(1)));
+    assert_eq!(user.failure(&["update", "--ram", "7M", "--token-file", &file]).0, 4);
     let ran = user.run(&["console", "01234567-89ab-4cde-bfed-0123456789ab"]);
     assert_eq!((ran.code(), ran.stderr.contains("runs no VM")), (Some(1), true), "{ran:?}");
     assert_eq!(user.run(&["token"]).code(), Some(2));

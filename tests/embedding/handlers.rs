@@ -109,6 +109,38 @@ fn a_command_has_the_rights_of_its_access_rule_and_never_sees_a_token() {
     assert_eq!(bad["status"], "error");
 }
 
+/// The program adds readers to the store that it shares with the server; a command may be for them.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_handler_sees_the_reader_that_asks() {
+    use vmherd::{Registry, Server, VmName};
+
+    let directory = TempDir::new();
+    let store = format!("sqlite:{}", directory.path().join("store").display());
+    let config = crate::config(&directory).store(store.parse().expect("a store"));
+    let who = |request: HandlerRequest, responder: Responder| {
+        let client = request.client();
+        let name = |name: Option<&VmName>| name.map(|name| name.as_str().to_owned());
+        let seen = json!({"reader": name(client.reader()), "vm": name(client.vm())});
+        responder.respond(Response::success(seen));
+    };
+    let builder = Server::builder(config.clone()).command("who", Access::Reader, who);
+    let server = builder.command("vms_only", Access::Vm, who).bind().expect("a server");
+    let addresses = server.addresses().to_vec();
+    let running = server.start().expect("a thread");
+    let mut registry = Registry::open(&config).expect("the store");
+    let name = VmName::parse_new("grafana").expect("a name");
+    let (id, token) = registry.add_reader_token(&name, true).expect("room for a token");
+    let call = |name: &str| json!({"command": name, "data": {"token": token.expose()}});
+    let mut client = crate::client(&addresses);
+    assert_eq!(client.call(call("who"))["data"], json!({"reader": "grafana", "vm": null}));
+    assert_eq!(client.fail(call("vms_only")), "You have to authenticate to run this operation");
+    assert_eq!(client.fail(json!({"command": "who"})), "You have to authenticate to run this operation");
+    registry.enable_access_token(id, false).expect("it is there");
+    assert!(client.fail(call("who")).starts_with("Invalid access token"));
+    running.stop(GRACE).expect("no error");
+}
+
 #[test]
 fn a_responder_answers_later_from_another_thread_and_others_do_not_wait() {
     let kept = Kept::default();

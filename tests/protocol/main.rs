@@ -20,6 +20,8 @@ mod operator;
 mod operator_changes;
 mod order;
 mod policy;
+#[cfg(feature = "sqlite")]
+mod readers;
 mod secrets;
 mod sizes;
 mod slots_and_queues;

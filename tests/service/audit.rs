@@ -172,6 +172,26 @@ fn refusals_are_logged_with_their_reason() {
     );
 }
 
+/// Reads cost nothing; what is refused names the reader.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_refused_reader_is_named() {
+    let daemon = Daemon::start();
+    let token = daemon.reader_token("grafana");
+    let mut client = daemon.client();
+    client.succeed("list", json!({"list_type": "all_vms", "token": token}));
+    client.fail(request("update", json!({"ram": 1, "token": token})));
+    expect(
+        &daemon,
+        &client,
+        "WARN",
+        "refused",
+        "dialect=command command=update reason=authentication-required access_token=1 reader=\"grafana\"",
+    );
+    assert_eq!(audit(&daemon).len(), 1, "{:?}", audit(&daemon));
+    assert!(!daemon.log().contains(&token));
+}
+
 #[test]
 fn a_closed_registration_is_logged() {
     let daemon = Daemon::builder().arg("--registration=closed").start();

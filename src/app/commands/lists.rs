@@ -106,7 +106,7 @@ impl App {
         })
     }
 
-    /// Adds what an operator sees of each VM.
+    /// Adds what an operator and a reader see of each VM.
     fn observe(&self, items: Items) -> Items {
         let of_vm = |vm: &Vm| self.presence.of_vm(vm);
         match items {

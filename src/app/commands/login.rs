@@ -42,8 +42,8 @@ fn verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Cred
 }
 
 impl App {
-    /// Runs the request of `stage` as the owner of its token. On an anonymous connection the token is a login; on an
-    /// authenticated one it must be the same VM's. Over HTTP it applies to this request only.
+    /// Runs the request of `stage` as the owner of its token. On an anonymous connection the token of a VM is a login; on
+    /// an authenticated one it must be the same VM's. Over HTTP it applies to this request only, as a reader's always does.
     pub(super) fn resume_with_token(
         &mut self,
         conn: ConnId,
@@ -56,10 +56,15 @@ impl App {
         if let Some(current) = current.filter(|_| !current_holds) {
             self.presence.log_out_as(conn, &current);
         }
-        let Some(TokenOwner::Vm(owner)) = owner else {
-            return Next::failed(Failure::InvalidToken);
-        };
         let mut caller = Caller { is_forwarded: request.is_forwarded, ..Caller::default() };
+        let owner = match owner {
+            Some(TokenOwner::Vm(owner)) => owner,
+            Some(TokenOwner::Reader(reader)) => {
+                caller.reader = Some(reader);
+                return self.run(conn, request, None, caller, now);
+            }
+            None => return Next::failed(Failure::InvalidToken),
+        };
         match self.presence.login(conn) {
             _ if request.scope == Scope::Request => caller.login = Some(owner),
             Some(current) if current.id != owner.id => return Next::failed(Failure::TokenOfAnotherVm),

@@ -394,7 +394,7 @@ pub static COMMANDS: &[Command] = &[
     Command {
         path: "token",
         family: Family::Operator,
-        about: "Manage the access tokens of verbs",
+        about: "Manage the access tokens of verbs and of readers",
         details: "Runs vmherd token on the store of the state directory, and has its exit code.",
         arguments: host::token_arguments,
         schema: &host::PROGRAM,

@@ -24,7 +24,7 @@ pub fn token_arguments() -> Vec<Arg> {
     let arguments = positional(
         "arguments",
         "ARGUMENT",
-        "As of vmherd token: list, add, enable ID, disable ID, remove ID",
+        "As of vmherd token: list, add, add --reader NAME, enable ID, disable ID, remove ID",
     );
     vec![arguments.required(true).num_args(1..).allow_hyphen_values(true).action(ArgAction::Append)]
 }

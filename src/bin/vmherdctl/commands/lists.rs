@@ -11,7 +11,7 @@ use crate::output::{Column, Kind, Output, Schema, Shape};
 use crate::session::Session;
 use crate::time::unix_now;
 
-/// What the operator sees besides is null for others.
+/// What the operator and readers see besides is null for others.
 pub static VMS: Schema = Schema {
     name: "vms",
     shape: Shape::Rows,
@@ -43,7 +43,7 @@ pub fn vms_arguments() -> Vec<Arg> {
     vec![
         flag("active", "The open connections").conflicts_with("authenticated"),
         flag("authenticated", "Those that VMs are logged in on"),
-        option("offline-for", "TIME", "Offline for so long: 1h (the operator only)")
+        option("offline-for", "TIME", "Offline for so long: 1h (for the operator and readers)")
             .value_parser(duration())
             .conflicts_with_all(["active", "authenticated"]),
     ]
@@ -65,7 +65,7 @@ pub fn vms(session: &mut Session, matches: &ArgMatches) -> Result<Output, Failur
 pub fn rows_offline_for(entries: &[Value], time: Duration) -> Result<Output, Failure> {
     let latest = unix_now() - i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     if entries.iter().any(|entry| entry.get("offline_since").is_none()) {
-        return Err(Failure::new(Class::Denied, "only the operator sees when VMs were online")
+        return Err(Failure::new(Class::Denied, "only the operator and readers see when VMs were online")
             .or_hint("on the server's host: vmherdctl vm list --offline-for TIME"));
     }
     let is_offline = |entry: &&Value| entry["offline_since"].as_i64().is_some_and(|since| since <= latest);
