@@ -91,6 +91,7 @@
 //! | --- | --- |
 //! | what an operator does with a VM | `src/app/commands/operator.rs`; the VM that a request names: `VmField` in `src/model/request.rs` |
 //! | when a VM was last seen, and from where | `src/app/last_seen.rs`; the writes: `src/dispatch/last_seen.rs` |
+//! | what clients that watch are told, and when | `src/app/watch/`; where changes are noted: `src/app/commands/watch.rs`; the messages: `src/dialect/command/watch.rs`; delivery: `src/reactor/watch.rs` |
 //! | which connections a VM has | `src/app/presence.rs`, `src/app/vm_sessions.rs` |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | the access token that a verb may need | `src/app/commands/access_token.rs` |
@@ -157,6 +158,8 @@
 //! | membership | the two sets that a VM can be in: authorized, and connected |
 //! | trusted | authenticated, or an operator; other clients are anonymous |
 //! | write-behind | with `--metrics-durability memory`: points are acknowledged in memory and written to the store later |
+//! | watch, change, revision | a client's request to be told of changes; one of them; its position |
+//! | snapshot | the list of VMs that begins a watch |
 //! | retention | the age after which points are removed |
 //!
 //! ## Invariants

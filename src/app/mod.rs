@@ -14,8 +14,10 @@ mod last_seen;
 pub mod login_limiter;
 pub mod membership;
 pub mod presence;
+mod presence_changes;
 pub mod token;
 mod vm_sessions;
+pub mod watch;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use containers::Containers;
 pub use errors::StoreErrors;
 use login_limiter::{LoginLimiter, LoginLimits};
 use presence::Presence;
+use watch::Watches;
 
 /// Settings of the commands.
 #[derive(Clone, Debug)]
@@ -74,6 +77,7 @@ pub struct App {
     containers: Containers,
     embedding: Embedding,
     logins: LoginLimiter,
+    watches: Watches,
 }
 
 impl App {
@@ -97,6 +101,7 @@ impl App {
             health,
             clock_lead: Duration::ZERO,
             points: PointCounters::default(),
+            watches: Watches::default(),
             audit,
             containers: Containers::new(
                 embedding.hypervisor.clone(),
@@ -182,6 +187,16 @@ impl App {
         &mut self.containers
     }
 
+    /// The clients that watch.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    /// The clients that watch, to change.
+    pub fn watches_mut(&mut self) -> &mut Watches {
+        &mut self.watches
+    }
+
     /// The connections, for the reactor to add and remove.
     pub fn presence_mut(&mut self) -> &mut Presence {
         &mut self.presence
@@ -228,7 +243,7 @@ impl App {
     /// Answers `busy`: there is no room for `request`.
     pub fn refuse(&mut self, conn: ConnId, request: &Request) -> Next {
         if request.is_login() {
-            self.presence.log_out(conn);
+            self.presence.begin_login(conn);
         }
         Next::failed(Failure::Busy)
     }
@@ -254,7 +269,9 @@ impl App {
         if let Ok(WorkResult::Token { owner: Some(TokenOwner::Reader(reader)), .. }) = &result {
             context.sent_by(reader);
         }
+        let noted = self.begin_note(&stage, &result);
         let next = self.resume_result(conn, stage, result, now);
+        self.end_note(noted);
         self.audit_answer(conn, context, &next);
         next
     }

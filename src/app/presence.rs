@@ -8,12 +8,15 @@
 use super::access::Rights;
 use super::last_seen::LastSeen;
 use super::membership::VmMembership;
+pub use super::presence_changes::PresenceChange;
+use super::presence_changes::{LoginEnd, PresenceChanges};
 use super::vm_sessions::VmSessions;
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{
-    AnonymousAccess, Caller, Cursor, List, Login, Peer, Principal, SeenVm, TokenHash, Vm, VmPresence,
+    AnonymousAccess, Caller, Cursor, List, Login, OfflineReason, Peer, Principal, SeenVm, TokenHash, Vm,
+    VmName, VmPresence,
 };
 use crate::work::pages::PeerIndex;
 
@@ -27,6 +30,8 @@ pub struct Presence {
     /// The connections whose logins another client has ended in this step.
     ended: Vec<(ConnId, SessionEnd)>,
     last_seen: LastSeen,
+    /// `None` unless clients watch.
+    changes: Option<Box<PresenceChanges>>,
     /// The time of this tick, on both clocks.
     instant: Instant,
     now: UnixSeconds,
@@ -86,6 +91,11 @@ impl Presence {
         (self.instant, self.now) = (instant, now);
     }
 
+    /// The time of this tick, which only ever increases.
+    pub fn instant(&self) -> Instant {
+        self.instant
+    }
+
     /// The time of this tick.
     pub fn now(&self) -> UnixSeconds {
         self.now
@@ -106,9 +116,10 @@ impl Presence {
         self.entries[index] = Some(Entry { generation, peer, is_operator, policy, opened, history: None });
     }
 
-    /// Removes a connection.
-    pub fn close(&mut self, conn: ConnId) {
-        self.log_out(conn);
+    /// Removes a connection, which has ended for this reason.
+    pub fn close(&mut self, conn: ConnId, reason: OfflineReason) {
+        self.end_login(conn, LoginEnd::For(reason));
+        self.settle_login(conn, reason);
         if self.entry(conn).is_some() {
             self.entries[conn.index as usize] = None;
         }
@@ -124,37 +135,99 @@ impl Presence {
     /// Logs the connection in as `login`; `token` proves the same login again.
     pub fn log_in(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) {
         let now = self.now;
+        let watched =
+            self.changes.as_ref().map(|_| (login.name.clone(), self.sessions.oldest(login.id).is_some()));
         let Some(entry) = self.entry_mut(conn) else { return };
         let vm = login.id;
         let history = entry.history.get_or_insert_default();
-        let before = history.login.replace(login).map(|before| (before.id, history.since));
+        let before = history.login.replace(login).map(|before| (before, history.since));
         (history.since, history.seen) = (now, now);
         token.into_iter().for_each(|token| history.remember(token));
         self.membership.log_in(vm);
         match before {
-            Some((before, since)) => self.end_session(before, since, conn),
+            Some((before, since)) => self.end_session(before, since, conn, LoginEnd::ByLogin),
             None => self.authenticated_count += 1,
         }
         self.sessions.begin(vm, now, conn);
         self.note_seen(conn, vm);
+        if let Some((name, was_online)) = watched {
+            self.note_online(conn, vm, name, was_online);
+        }
     }
 
     /// Makes the connection anonymous.
     pub fn log_out(&mut self, conn: ConnId) {
+        self.end_login(conn, LoginEnd::For(OfflineReason::Logout));
+    }
+
+    /// Makes the connection anonymous, since a login begins on it.
+    pub fn begin_login(&mut self, conn: ConnId) {
+        self.end_login(conn, LoginEnd::ByLogin);
+    }
+
+    /// Notes that a login of the connection may have ended without success: the VM that was logged in before is offline
+    /// for this reason.
+    pub fn settle_login(&mut self, conn: ConnId, reason: OfflineReason) {
+        let Some(changes) = &mut self.changes else { return };
+        while let Some((vm, name)) = changes.take_suspended(conn) {
+            if self.sessions.oldest(vm).is_none() {
+                let presence = VmPresence { last_seen: Some(self.now), ..VmPresence::default() };
+                changes.ended(conn, vm, name, presence, LoginEnd::For(reason));
+            }
+        }
+    }
+
+    fn end_login(&mut self, conn: ConnId, end: LoginEnd) {
         let Some(history) = self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) else { return };
         let since = history.since;
         if let Some(login) = history.login.take() {
             self.authenticated_count -= 1;
-            self.end_session(login.id, since, conn);
+            self.end_session(login, since, conn, end);
         }
     }
 
-    fn end_session(&mut self, vm: VmId, since: UnixSeconds, conn: ConnId) {
+    fn end_session(&mut self, login: Login, since: UnixSeconds, conn: ConnId, end: LoginEnd) {
+        let vm = login.id;
         self.membership.log_out(vm);
         self.sessions.end(vm, since, conn);
         if self.sessions.oldest(vm).is_none() {
             self.last_seen.note_end(vm, self.now, self.instant);
+            if let Some(changes) = &mut self.changes {
+                let presence = VmPresence { last_seen: Some(self.now), ..VmPresence::default() };
+                changes.ended(conn, vm, login.name, presence, end);
+            }
         }
+    }
+
+    /// Notes a login for the clients that watch.
+    fn note_online(&mut self, conn: ConnId, vm: VmId, name: VmName, was_online: bool) {
+        let mut presence = self.of_vm(vm, None);
+        presence.last_seen = presence.last_seen.max(Some(self.now));
+        let Some(changes) = &mut self.changes else { return };
+        let was_online = changes.resumes(vm) || was_online;
+        self.settle_login(conn, OfflineReason::TakenOver);
+        let change = PresenceChange { vm, name, presence, offline: None, was_online };
+        if let Some(changes) = &mut self.changes {
+            changes.changes.push(change);
+        }
+    }
+
+    /// Begins or ends to record the changes for clients that watch.
+    pub fn record_changes(&mut self, is_recorded: bool) {
+        match is_recorded {
+            true => drop(self.changes.get_or_insert_default()),
+            false => self.changes = None,
+        }
+    }
+
+    /// Takes the changes since the last call.
+    pub fn take_changes(&mut self) -> Vec<PresenceChange> {
+        self.changes.as_mut().map(|changes| std::mem::take(&mut changes.changes)).unwrap_or_default()
+    }
+
+    /// Whether [`Presence::take_changes`] has any.
+    pub fn has_changes(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| !changes.changes.is_empty())
     }
 
     /// Notes a request of the connection that runs as `vm`.
@@ -220,15 +293,15 @@ impl Presence {
         }
     }
 
-    /// The connections of a VM, as an operator sees them.
-    pub fn of_vm(&self, vm: &Vm) -> VmPresence {
-        let sessions = self.sessions.of(vm.id).take(limits::OBSERVED_ADDRESSES_MAX);
+    /// The connections of a VM, as an operator sees them. `stored`: what the store knows of it.
+    pub fn of_vm(&self, vm: VmId, stored: Option<&Vm>) -> VmPresence {
+        let sessions = self.sessions.of(vm).take(limits::OBSERVED_ADDRESSES_MAX);
         let peers = sessions.filter_map(|conn| self.peer(conn)).collect();
-        let seen = self.last_seen.of(vm.id);
+        let seen = self.last_seen.of(vm);
         VmPresence {
-            connected_since: self.sessions.oldest(vm.id),
-            last_seen: vm.last_seen.max(seen.map(|seen| seen.at)),
-            last_address: seen.and_then(|seen| seen.address).or(vm.last_address),
+            connected_since: self.sessions.oldest(vm),
+            last_seen: stored.and_then(|vm| vm.last_seen).max(seen.map(|seen| seen.at)),
+            last_address: seen.and_then(|seen| seen.address).or(stored.and_then(|vm| vm.last_address)),
             peers,
         }
     }

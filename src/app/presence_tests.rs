@@ -30,7 +30,7 @@ fn opened(count: u32) -> Presence {
 #[test]
 fn a_login_for_a_reused_index_is_ignored() {
     let mut presence = opened(1);
-    presence.close(conn(0, 1));
+    presence.close(conn(0, 1), OfflineReason::Closed);
     presence.open(conn(0, 2), Peer::Unix { uid: None }, POLICY, 1);
     presence.log_in(conn(0, 1), login(1), Some(TokenHash([1; 32])));
     assert_eq!(presence.rights(conn(0, 2), &Caller::default()).principal, Principal::Anonymous);
@@ -122,4 +122,81 @@ fn tokens_outlast_a_failed_login_and_are_bounded() {
     assert_eq!(presence.tokens(conn(0, 1)), [&newest[1..], &newest[..1]].concat());
     presence.forget_tokens(conn(0, 1));
     assert!(presence.tokens(conn(0, 1)).is_empty());
+}
+
+/// Three connections, of which clients that watch are told.
+fn watched() -> Presence {
+    let mut presence = opened(3);
+    presence.record_changes(true);
+    presence.set_time(Instant::ORIGIN, UnixSeconds(50));
+    presence
+}
+
+/// The changes since the last call: VM, why it is offline, whether it was online before.
+fn changes(presence: &mut Presence) -> Vec<(i64, Option<OfflineReason>, bool)> {
+    let changes = presence.take_changes().into_iter();
+    changes.map(|change| (change.vm.0, change.offline, change.was_online)).collect()
+}
+
+#[test]
+fn nothing_is_recorded_while_no_client_watches() {
+    let mut presence = opened(1);
+    presence.log_in(conn(0, 1), login(1), None);
+    presence.log_out(conn(0, 1));
+    assert!(!presence.has_changes());
+    presence.record_changes(true);
+    presence.log_in(conn(0, 1), login(1), None);
+    presence.record_changes(true);
+    assert!(presence.has_changes(), "it is recorded already");
+    presence.record_changes(false);
+    assert!(!presence.has_changes());
+}
+
+#[test]
+fn the_first_and_the_last_session_of_a_vm_are_changes() {
+    let mut presence = watched();
+    presence.log_in(conn(0, 1), login(1), None);
+    let online = presence.take_changes().remove(0);
+    assert_eq!((online.presence.connected_since, online.presence.peers.len()), (Some(UnixSeconds(50)), 1));
+    presence.log_in(conn(1, 1), login(1), None);
+    assert_eq!(changes(&mut presence), [(1, None, true)]);
+    presence.close(conn(0, 1), OfflineReason::Reset);
+    assert_eq!(changes(&mut presence), []);
+    presence.set_time(Instant::ORIGIN, UnixSeconds(60));
+    presence.close(conn(1, 1), OfflineReason::Timeout);
+    let offline = presence.take_changes().remove(0);
+    assert_eq!(offline.offline, Some(OfflineReason::Timeout));
+    let wanted = VmPresence { last_seen: Some(UnixSeconds(60)), ..VmPresence::default() };
+    assert_eq!(offline.presence, wanted);
+    presence.close(conn(2, 1), OfflineReason::Closed);
+    assert_eq!(changes(&mut presence), [], "it was anonymous");
+}
+
+#[test]
+fn a_login_decides_what_its_connection_was() {
+    let gone = |reason| (1, Some(reason), true);
+    for (outcome, wanted) in [
+        ("the same VM", vec![(1, None, true)]),
+        ("another VM", vec![gone(OfflineReason::TakenOver), (2, None, false)]),
+        ("failure", vec![gone(OfflineReason::Logout)]),
+        ("end", vec![gone(OfflineReason::Closed)]),
+        ("another connection", vec![(1, None, true)]),
+    ] {
+        let mut presence = watched();
+        presence.log_in(conn(0, 1), login(1), None);
+        changes(&mut presence);
+        presence.begin_login(conn(0, 1));
+        assert_eq!(changes(&mut presence), [], "{outcome}: it is not known yet");
+        match outcome {
+            "the same VM" => presence.log_in(conn(0, 1), login(1), None),
+            "another VM" => presence.log_in(conn(0, 1), login(2), None),
+            "end" => presence.close(conn(0, 1), OfflineReason::Closed),
+            "another connection" => presence.log_in(conn(1, 1), login(1), None),
+            _ => {}
+        }
+        presence.settle_login(conn(0, 1), OfflineReason::Logout);
+        assert_eq!(changes(&mut presence), wanted, "{outcome}");
+        presence.settle_login(conn(0, 1), OfflineReason::Logout);
+        assert_eq!(changes(&mut presence), [], "{outcome}: once");
+    }
 }

@@ -6,8 +6,8 @@ use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
     ActionAnswer, AnonymousAccess, Answer, BadField, Caller, Command, CommandName, Cursor, Dialect, Items,
-    List, Listing, Membership, MetricKey, MetricValue, NewPoint, Page, Peer, Point, PointFilter, Put, Scope,
-    Secret, Series, VmChange, VmName, VmShape,
+    List, Listing, Membership, MetricKey, MetricValue, NewPoint, OfflineReason, Page, Peer, Point,
+    PointFilter, Put, Scope, Secret, Series, VmChange, VmName, VmShape,
 };
 use crate::store::{self, Location, Write};
 use crate::work::WorkerContext;
@@ -366,7 +366,7 @@ fn a_login_may_apply_to_the_connection() {
     assert!(matches!(action, Next::Answer(Answer::Action(ActionAnswer::Authorized))));
     assert!(bed.app.presence().is_authenticated(CONN));
     assert_eq!(vm_ids(&bed.list(None, List::AuthorizedVms)), [1]);
-    bed.app.presence_mut().close(CONN);
+    bed.app.presence_mut().close(CONN, OfflineReason::Closed);
     assert_eq!(bed.app.presence().authenticated_count(), 0);
     assert!(bed.app.presence().membership().page(Membership::Authorized, 0).0.is_empty());
 }

@@ -16,13 +16,17 @@ mod verb;
 #[cfg(feature = "page")]
 mod web;
 
+pub use command::watch::{points_put, vm_changed, vm_offline, vm_online, vm_removed};
 pub use conversion::convert;
 use envelope::Envelope;
 pub use page_progress::PageProgress;
 #[cfg(feature = "page")]
 pub use web::decode as decode_web;
 
-use crate::model::{Answer, CustomCommands, Dialect, Page, Refusal, Request, RequestId, Verb, VerbPath};
+use crate::model::{
+    Answer, Change, CustomCommands, Dialect, Page, Refusal, Request, RequestId, Revision, Verb, VerbPath,
+    WatchFilter,
+};
 
 /// Parses one JSON message in any dialect. An array is rejected. `customs`: the commands that the embedding program adds.
 pub fn decode_json(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
@@ -114,4 +118,15 @@ pub fn encode_page(
         Dialect::Conversion => debug_assert!(false, "a conversion is answered whole"),
         Dialect::Text => text::encode_page(page, progress, output),
     }
+}
+
+/// Writes the message of a change to a client that wants it, in the dialect `command`.
+pub fn encode_change(
+    id: Option<&RequestId>,
+    revision: Revision,
+    change: &Change,
+    filter: &WatchFilter,
+    output: &mut Vec<u8>,
+) {
+    command::watch::write_change(id, revision, change, filter, output);
 }

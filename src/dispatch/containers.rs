@@ -93,6 +93,7 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Notes that a job of `owner` was abandoned: before it ran, or while it runs as the job of `key`.
     pub(super) fn abandoned(&mut self, key: JobKey, owner: &Owner, abandoned: Abandoned) {
+        self.note_abandoned(key, owner, abandoned);
         let Owner::App { stage, .. } = owner else { return };
         let Some((id, step)) = stage.info().container() else { return };
         match abandoned {
@@ -129,11 +130,20 @@ impl<J: Jobs> Dispatcher<J> {
                 let names = self.app.containers_mut().reconcile(names, is_all);
                 if !names.is_empty() {
                     log::info!("removing {} VMs from the registry whose containers do not run", names.len());
+                    let job = InternalJob::RemoveRows { names: names.as_slice().into(), is_all };
                     let work = Work::Write(Write::RemoveManaged { server, names });
-                    self.submit_internal(work, InternalJob::RemoveRows { is_all }, now.instant);
+                    self.submit_internal(work, job, now.instant);
                 }
             }
-            (Ok(_), Some(Owner::Internal(InternalJob::RemoveRows { is_all: false }))) => self.reconcile(now),
+            (Ok(_), Some(Owner::Internal(InternalJob::RemoveRows { names, is_all }))) => {
+                self.app.note_removed(&names);
+                if !is_all {
+                    self.reconcile(now);
+                }
+            }
+            (Ok(WorkResult::Vms(vms)), Some(Owner::Internal(InternalJob::ReadChanged))) => {
+                self.app.watches_mut().end_read(vms);
+            }
             (Ok(_), Some(Owner::Internal(InternalJob::WriteSeen))) => self.seen_written(now),
             (Err(error), Some(Owner::Internal(job))) => self.internal_failed(job, &error, now.instant),
             (result, Some(Owner::Internal(InternalJob::Step(id, step)))) => {
@@ -169,6 +179,7 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     fn settle_step(&mut self, id: ContainerId, step: Step, result: &Result<WorkResult, WorkError>) {
+        self.app.note_step(id, step, result);
         let outcome = result.as_ref().map_or_else(Outcome::of, |_| Outcome::Done);
         self.app.containers_mut().settle(id, step, outcome);
     }
@@ -187,7 +198,7 @@ impl<J: Jobs> Dispatcher<J> {
     pub(super) fn submit_internal(&mut self, work: Work, job: InternalJob, now: Instant) {
         let request_key = RequestKey { conn: ConnId::INTERNAL, seq: RequestSeq(self.next_job) };
         let origin = Origin { priority: Priority::Reserved, ..Origin::new(request_key) };
-        if self.submit_job(origin, work, Owner::Internal(job), now).is_err() {
+        if self.submit_job(origin, work, Owner::Internal(job.clone()), now).is_err() {
             self.internal_failed(job, &WorkError::NoRoom, now);
         }
     }
@@ -202,6 +213,7 @@ impl<J: Jobs> Dispatcher<J> {
                 self.app.containers_mut().settle(id, step, Outcome::of(error));
             }
             InternalJob::WriteSeen => self.seen_failed(error, now),
+            InternalJob::ReadChanged => self.changed_read_failed(error, now),
             InternalJob::ReadRows(_) | InternalJob::RemoveRows { .. } => {
                 log::debug!("the containers are not compared with the registry yet: {error:?}");
                 self.timers.arm(now + limits::RECONCILE_PAUSE, Timer::Reconcile);

@@ -69,6 +69,7 @@ impl<J: Jobs> Dispatcher<J> {
             self.record_runtime_error(conn, HANDLER_THREAD, error, now.unix);
         }
         let owner = self.release(key).map(|in_flight| in_flight.owner);
+        self.note_late(key, owner.as_ref(), &result);
         self.settle_container(key, result, owner, now);
     }
 

@@ -10,7 +10,7 @@ use crate::clock::Instant;
 use crate::ids::ConnId;
 use crate::ids::{ContainerId, RequestKey, ServerId};
 use crate::limits;
-use crate::model::CommandName;
+use crate::model::{CommandName, VmName};
 use crate::work::Lane;
 use crate::worker::{JobState, Priority, RunId};
 
@@ -40,16 +40,18 @@ pub(crate) enum Owner {
 }
 
 /// A job that belongs to no request.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum InternalJob {
     /// A step to the end of a container.
     Step(ContainerId, Step),
     /// Reads the rows of the server's containers.
     ReadRows(ServerId),
     /// Removes those without a container; some may be left unless `is_all`.
-    RemoveRows { is_all: bool },
+    RemoveRows { names: Arc<[VmName]>, is_all: bool },
     /// Writes when VMs were last seen.
     WriteSeen,
+    /// Reads the VMs that have changed, for clients that watch.
+    ReadChanged,
 }
 
 /// A request that waits for a job.

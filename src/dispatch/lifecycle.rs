@@ -14,7 +14,7 @@ use crate::clock::{HttpDate, Instant};
 use crate::embed::{EventDetail, EventKind};
 use crate::ids::ConnId;
 use crate::limits;
-use crate::model::{Denial, Failure, Peer};
+use crate::model::{Denial, Failure, OfflineReason, Peer};
 use crate::session::Session;
 use crate::worker::{Completion, Jobs};
 
@@ -42,17 +42,27 @@ impl<J: Jobs> Dispatcher<J> {
     /// Replaces the policy of a connection's listener.
     pub(crate) fn set_policy(&mut self, conn: ConnId, policy: ListenerPolicy) {
         self.app.presence_mut().set_policy(conn, policy);
+        self.app.watches_mut().touch(conn);
     }
 
-    /// Notes that a connection was closed, whose client was admitted or not. Its open requests are cancelled one by one.
-    pub(crate) fn closed(&mut self, conn: ConnId, session: &Session, was_admitted: bool) {
+    /// Notes that a connection was closed for this reason, whose client was admitted or not. Its open requests are
+    /// cancelled one by one.
+    pub(crate) fn closed(
+        &mut self,
+        conn: ConnId,
+        session: &Session,
+        was_admitted: bool,
+        reason: OfflineReason,
+    ) {
         if was_admitted {
             self.emit(EventKind::ClientClosed, conn, || EventDetail::None);
         }
         self.undo_unsent(conn);
         let (requests, bytes) = session.delayed();
         self.forget_delayed(requests, bytes);
-        self.app.presence_mut().close(conn);
+        self.app.presence_mut().close(conn, reason);
+        let now = self.app.presence().instant();
+        self.app.watches_mut().end(conn, now);
         self.counters.connections_open -= 1;
     }
 

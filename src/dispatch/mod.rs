@@ -18,6 +18,7 @@ mod submission;
 pub(crate) mod timers;
 #[cfg(feature = "internals")]
 pub(crate) mod trace;
+pub(crate) mod watch;
 pub(crate) mod watchdog;
 
 use std::collections::btree_map::Entry;
@@ -27,16 +28,15 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::app::commands::Next;
 use crate::app::presence::SessionEnd;
+use crate::app::watch::Noted;
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant, UnixSeconds};
-#[cfg(feature = "sealed")]
-use crate::crypto::KeyExchange;
 use crate::ids::{ConnId, ContainerId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Answer, CommandName, Cursor, Failure, Listing, LongMessage, Request, ServerStatus};
+use crate::model::{Answer, CommandName, Cursor, Failure, Listing, OfflineReason, Request, ServerStatus};
 use crate::session::Session;
-use crate::work::{Compute, Lane, Work, WorkError, WorkResult};
+use crate::work::{Lane, WorkError, WorkResult};
 use crate::worker::{Completion, JobKey, Jobs, Priority};
 use counters::Counters;
 use delayed_conversions::Delayed;
@@ -68,6 +68,8 @@ pub(crate) struct Dispatcher<J> {
     unsent: BTreeSet<(ConnId, ContainerId)>,
     /// The containers whose rows are being added by jobs that were abandoned while they ran.
     adding: BTreeMap<JobKey, ContainerId>,
+    /// The changes of writes that were abandoned while they ran.
+    late_writes: BTreeMap<JobKey, Noted>,
     /// The weight of all jobs in flight, in points.
     weight: usize,
     next_job: u64,
@@ -81,6 +83,9 @@ pub(crate) struct Dispatcher<J> {
     seen_log_limiter: LogRateLimiter,
     /// The instant that [`Timer::Seen`] is armed for.
     seen_armed: Option<Instant>,
+    watch_log_limiter: LogRateLimiter,
+    /// The instant that [`Timer::Watch`] is armed for.
+    watch_armed: Option<Instant>,
     /// The cause of an internal error of the request that continues now.
     error_detail: Option<String>,
     /// Events since the trace was last taken; `None` unless tracing is on.
@@ -173,6 +178,7 @@ impl<J: Jobs> Dispatcher<J> {
             outbox: Vec::new(),
             unsent: BTreeSet::new(),
             adding: BTreeMap::new(),
+            late_writes: BTreeMap::new(),
             weight: 0,
             next_job: 0,
             in_flight_max: requests_max,
@@ -184,6 +190,8 @@ impl<J: Jobs> Dispatcher<J> {
             error_log_limiter: LogRateLimiter::default(),
             seen_log_limiter: LogRateLimiter::default(),
             seen_armed: None,
+            watch_log_limiter: LogRateLimiter::default(),
+            watch_armed: None,
             error_detail: None,
             #[cfg(feature = "internals")]
             trace: None,
@@ -219,26 +227,6 @@ impl<J: Jobs> Dispatcher<J> {
             self.app.refuse(client.conn, &request)
         };
         self.dispatch(RequestContext::new(client.key(seq), command), next, client);
-    }
-
-    /// Submits a long message to be decoded by a worker.
-    pub(crate) fn begin_decoding(&mut self, seq: RequestSeq, message: LongMessage, client: &mut Client<'_>) {
-        let customs = Arc::clone(self.app.customs());
-        let work = Work::Compute(Compute::Decode { message, customs });
-        if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
-            self.counters.jobs_refused += 1;
-            client.session.decoded(seq, Err(Failure::Busy.into()));
-        }
-    }
-
-    /// Submits a key exchange, for a worker.
-    #[cfg(feature = "sealed")]
-    pub(crate) fn begin_exchange(&mut self, seq: RequestSeq, exchange: KeyExchange, client: &mut Client<'_>) {
-        let work = Work::Exchange(exchange);
-        if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
-            self.counters.jobs_refused += 1;
-            client.session.decoded(seq, Err(Failure::Busy.into()));
-        }
     }
 
     /// Starts the next page of an answer.
@@ -395,6 +383,9 @@ impl<J: Jobs> Dispatcher<J> {
             }
         }
         client.session.set_authenticated(self.app.presence().is_authenticated(client.conn));
+        if command == CommandName::Watch {
+            client.session.charge_watch(self.app.watches().held_bytes(client.conn));
+        }
     }
 
     pub(crate) fn answer(
@@ -408,6 +399,12 @@ impl<J: Jobs> Dispatcher<J> {
             Answer::Failed(failure) => Some(failure),
             _ => None,
         };
+        if command == CommandName::Watch && failure.is_some() {
+            self.app.watches_mut().snapshot_failed(client.conn, client.now.instant);
+        }
+        if matches!(command, CommandName::Authenticate | CommandName::AuthorizeVm | CommandName::ConnectVm) {
+            self.app.presence_mut().settle_login(client.conn, OfflineReason::Logout);
+        }
         match &answer {
             Answer::Custom(response) if !response.is_success() => {
                 self.counters.count_failed_by_handler(command);

@@ -16,6 +16,7 @@ impl<J: Jobs> Dispatcher<J> {
         let runtime_errors = counters.runtime_errors + callbacks_failed;
         let store_errors = self.app.store_errors();
         let points = self.app.points_counted();
+        let (changes, watchers) = self.app.watches().counters();
         let logins = self.app.logins().counters();
         let uptime = now - self.started;
         let mut values = vec![
@@ -40,6 +41,10 @@ impl<J: Jobs> Dispatcher<J> {
         values.extend([
             ("points_put", points.put),
             ("points_refused", points.refused),
+            ("watchers", watchers as u64),
+            ("changes", changes.changes),
+            ("changes_sent", changes.sent),
+            ("watches_too_far_behind", changes.too_far_behind),
             ("requests_refused", counters.requests_refused),
             ("requests_in_flight", self.in_flight.len() as u64),
             ("requests_delayed", self.delayed.requests as u64),

@@ -8,13 +8,35 @@ use super::{Client, Dispatcher, RequestContext};
 use crate::app::commands::Stage;
 use crate::app::containers::Outcome;
 use crate::clock::Instant;
-use crate::ids::ConnId;
+#[cfg(feature = "sealed")]
+use crate::crypto::KeyExchange;
+use crate::ids::{ConnId, RequestSeq};
 use crate::limits;
-use crate::model::{Answer, Failure};
-use crate::work::{Lane, Work};
+use crate::model::{Answer, Failure, LongMessage};
+use crate::work::{Compute, Lane, Work};
 use crate::worker::{Account, Accounts, Job, JobKey, JobState, Jobs, QueueFull};
 
 impl<J: Jobs> Dispatcher<J> {
+    /// Submits a long message to be decoded by a worker.
+    pub(crate) fn begin_decoding(&mut self, seq: RequestSeq, message: LongMessage, client: &mut Client<'_>) {
+        let customs = Arc::clone(self.app.customs());
+        let work = Work::Compute(Compute::Decode { message, customs });
+        if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
+            self.counters.jobs_refused += 1;
+            client.session.decoded(seq, Err(Failure::Busy.into()));
+        }
+    }
+
+    /// Submits a key exchange, for a worker.
+    #[cfg(feature = "sealed")]
+    pub(crate) fn begin_exchange(&mut self, seq: RequestSeq, exchange: KeyExchange, client: &mut Client<'_>) {
+        let work = Work::Exchange(exchange);
+        if self.submit(Origin::new(client.key(seq)), work, Owner::Session, client).is_err() {
+            self.counters.jobs_refused += 1;
+            client.session.decoded(seq, Err(Failure::Busy.into()));
+        }
+    }
+
     /// Submits `work` to its lane; answers `busy` if the queue is full.
     pub(crate) fn work(
         &mut self,

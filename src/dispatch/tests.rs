@@ -19,7 +19,7 @@ use crate::model::{
 use crate::session::{Capacity, Rules, Step, StepContext};
 use crate::store::{self, Location, StoreError, Write};
 use crate::work::password::{Cost, known_costs};
-use crate::work::{Read, WorkerContext};
+use crate::work::{Read, Work, WorkerContext};
 use crate::worker::{Job, QueueFull, RunId};
 
 /// Jobs that wait for the test.

@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     Login(LoginRetry),
     /// Write when VMs were last seen.
     Seen,
+    /// Read changed VMs again after a failure, or forget what clients no longer watch.
+    Watch,
     /// Log the failed logins.
     LoginReport,
     /// Accept connections again after a pause.

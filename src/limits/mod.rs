@@ -13,6 +13,7 @@ mod request;
 mod sealed;
 mod settings;
 mod store;
+mod watch;
 mod work;
 
 pub use client::*;
@@ -28,6 +29,7 @@ pub use request::*;
 pub use sealed::*;
 pub use settings::*;
 pub use store::*;
+pub use watch::*;
 pub use work::*;
 
 const _: () = assert!(REQUEST_BYTES_MAX_ANONYMOUS <= REQUEST_BYTES_MAX);

@@ -13,6 +13,7 @@ use super::response::Response;
 use super::secret::Secret;
 use super::series::Series;
 use super::vm::{DiskOfVm, Vm};
+use super::watch::Revision;
 use super::web::VmState;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, SeriesId, VmId};
@@ -59,6 +60,10 @@ pub enum Answer {
         /// Indexes of the refused points in the request, ascending.
         refused: Vec<usize>,
     },
+    /// To `watch`, when the client resumes from this revision.
+    Resumed(Revision),
+    /// To `unwatch`.
+    Unwatched,
     /// To any request that failed.
     Failed(Failure),
 }

@@ -8,6 +8,7 @@ use super::principal::Login;
 use super::secret::{LongText, Secret};
 use super::series::{NewPoint, PointFilter};
 use super::vm::{DiskChange, VmChange, VmShape};
+use super::watch::{Revision, Watch};
 use super::web::VmTable;
 use crate::ids::{CustomId, VmId};
 
@@ -120,9 +121,9 @@ pub enum Command {
     Put(Put),
     /// Return the points that match.
     Get(PointFilter),
-    /// Report changes on the connection as they happen.
-    Watch,
-    /// Report no more changes.
+    /// Tell the client about changes from now on.
+    Watch(Watch),
+    /// Tell it no more.
     Unwatch,
     /// Return what a browser or monitoring asks for.
     Web {
@@ -164,6 +165,7 @@ impl Command {
             Command::Put(put) => put.points.iter().map(NewPoint::held_bytes).sum(),
             Command::Convert { data } => data.len(),
             Command::Custom { parameters, .. } => parameters.as_slice().len(),
+            Command::Watch(watch) => watch.filter.held_bytes(),
             _ => 0,
         }
     }
@@ -223,6 +225,15 @@ pub enum Query {
     Points(PointFilter),
     /// A part of the table of VMs.
     VmTable(VmTable),
+    /// The VMs for a client that watches, as of this revision or later.
+    Snapshot(Revision),
+}
+
+impl Query {
+    /// Whether each page of the answer is a message of its own.
+    pub fn has_whole_pages(&self) -> bool {
+        matches!(self, Query::Snapshot(_))
+    }
 }
 
 /// The client of one request, as far as it differs from its connection.

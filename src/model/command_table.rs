@@ -153,8 +153,8 @@ commands! {
     Health "health" Command Public, Plain, Proof;
     Put "put" Command OpenOrOperator(Metrics), Plain, Proof;
     Get "get" Command OpenOrReader(Metrics), Paged, Proof;
-    Watch "watch" Command OpenOrReader(Page), Plain, Proof;
-    Unwatch "unwatch" Command OpenOrReader(Page), Plain, Proof;
+    Watch "watch" Command OpenOrReader(Page), Paged, Proof;
+    Unwatch "unwatch" Command OpenOrReader(Page), Barrier, Proof;
     Web "web" Web OpenOrReader(Page), Paged, Proof;
 }
 

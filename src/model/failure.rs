@@ -94,6 +94,8 @@ failures! {
     NoHypervisor, "failed_no_hypervisor", "No hypervisor";
     /// There are as many containers as may be.
     ContainerLimitReached, "failed_container_limit_reached", "Running containers maximum amount was reached";
+    /// Changes that a client watches are not kept any more, or never were.
+    TooFarBehind, "failed_too_far_behind", "too far behind, list again";
     /// A queue is full; nothing was done.
     Busy, "failed_busy", "busy";
     /// The store did not answer; nothing was done.

@@ -25,6 +25,7 @@ pub mod series;
 pub mod verb;
 pub mod verbs;
 mod vm;
+mod watch;
 mod web;
 
 pub use access_token::{AccessToken, AccessTokenChange, Reader};
@@ -51,5 +52,6 @@ pub use secret::{LongMessage, LongText, Secret, TokenHash};
 pub use series::{KeyError, MetricKey, MetricValue, NewPoint, Point, PointFilter, Series};
 pub use verb::{Verb, VerbPath};
 pub use vm::{Disk, DiskChange, DiskOfVm, Management, NewVm, SeenVm, Vm, VmChange, VmShape};
+pub use watch::{Change, ChangeGroup, OfflineReason, Revision, TAKEN_OVER, VmChangeKind, Watch, WatchFilter};
 #[cfg_attr(not(feature = "page"), allow(unused_imports))]
 pub use web::{VmState, VmTable, WebResource};

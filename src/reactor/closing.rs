@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::dispatch::timers::Timer;
 use crate::dispatch::{JobLoad, Now};
 use crate::ids::ConnId;
+use crate::model::OfflineReason;
 use crate::worker::Jobs;
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
@@ -27,6 +28,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             match self.connections.get_mut(id) {
                 Some(connection) if matches!(connection.phase, Phase::Gated) => self.close(id),
                 Some(connection) => {
+                    connection.note_end(OfflineReason::Stopped);
                     connection.session.begin_drain(&connection.input);
                     self.enqueue(id);
                 }
@@ -62,7 +64,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         if connection.pool != SlotPool::Refused {
             let was_admitted = !matches!(connection.phase, Phase::Gated);
-            self.dispatcher.closed(id, &connection.session, was_admitted);
+            self.dispatcher.closed(id, &connection.session, was_admitted, connection.end_reason());
         }
         self.acceptor.connection_closed(connection.pool);
         let Connection { socket, session, sent, phase, load, .. } = connection;

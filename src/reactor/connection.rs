@@ -10,6 +10,7 @@ use crate::clock::Instant;
 use crate::dispatch::{Client, JobLoad, Now};
 use crate::ids::ConnId;
 use crate::limits;
+use crate::model::OfflineReason;
 use crate::session::{Ending, Rules, Session};
 
 /// An open connection.
@@ -36,6 +37,8 @@ pub(super) struct Connection<S> {
     pub(super) pool: SlotPool,
     pub(super) phase: Phase,
     pub(super) load: JobLoad,
+    /// Why it ends, if it is not its client, or the server in good order, that closes it.
+    end: Option<OfflineReason>,
     /// Its charge in the buffer budget.
     pub(super) charge: Charge,
     /// Since when the socket has taken no output.
@@ -120,6 +123,7 @@ impl<S> Connection<S> {
             pool,
             phase: Phase::Open,
             load: JobLoad::default(),
+            end: None,
             charge: Charge::default(),
             stalled_since: None,
             armed: None,
@@ -129,6 +133,16 @@ impl<S> Connection<S> {
     /// The parts that the dispatcher uses.
     pub(super) fn client(&mut self, conn: ConnId, now: Now) -> Client<'_> {
         Client { conn, session: &mut self.session, output: &mut self.output, load: &mut self.load, now }
+    }
+
+    /// Notes why the connection ends; the first reason holds.
+    pub(super) fn note_end(&mut self, reason: OfflineReason) {
+        self.end.get_or_insert(reason);
+    }
+
+    /// Why it ends.
+    pub(super) fn end_reason(&self) -> OfflineReason {
+        self.end.unwrap_or(OfflineReason::Closed)
     }
 
     /// Sends output until it is empty or the socket takes no more.
@@ -142,7 +156,10 @@ impl<S> Connection<S> {
                 return Flushed::Some;
             }
             match net.write(&mut self.socket, self.output.as_slice()) {
-                Ok(0) => return Flushed::Broken,
+                Ok(0) => {
+                    self.note_end(OfflineReason::Reset);
+                    return Flushed::Broken;
+                }
                 Ok(count) => {
                     self.output.consume(count);
                     self.sent += count as u64;
@@ -151,7 +168,10 @@ impl<S> Connection<S> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.writable = false,
                     io::ErrorKind::Interrupted => {}
-                    _ => return Flushed::Broken,
+                    _ => {
+                        self.note_end(OfflineReason::Reset);
+                        return Flushed::Broken;
+                    }
                 },
             }
         }
@@ -186,7 +206,10 @@ impl<S> Connection<S> {
                     ReadOutcome::Nothing
                 }
                 io::ErrorKind::Interrupted => ReadOutcome::Bytes(0),
-                _ => ReadOutcome::Broken,
+                _ => {
+                    self.note_end(OfflineReason::Reset);
+                    ReadOutcome::Broken
+                }
             },
         }
     }

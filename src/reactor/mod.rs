@@ -22,6 +22,7 @@ pub mod mio_net;
 pub mod net;
 mod running;
 mod table;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,7 +36,7 @@ use crate::dispatch::{Client, Dispatcher, Effect, JobLoad, Now};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{AddressLists, Statistics};
+use crate::model::{AddressLists, OfflineReason, Statistics};
 use crate::session::{Rules, Session};
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
@@ -180,11 +181,18 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.expire(now);
         self.dispatcher.advance_containers(now);
         self.dispatcher.write_seen(now);
+        self.dispatcher.publish_changes(now);
         // Timers submit jobs, too.
         self.dispatcher.notify_workers();
         self.dispatcher.end_tick(now);
         self.forget_closing();
         self.resume_waiting(now);
+        if self.dispatcher.has_changes() {
+            self.deliver_changes(now);
+        }
+        if self.stopping && self.dispatcher.has_watchers() {
+            self.end_watches();
+        }
         self.dispatcher.flush_events();
         let took = self.clock.now() - now.instant;
         let counters = self.dispatcher.counters_mut();
@@ -234,7 +242,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// The longest time that the next tick waits for events; `None`: until one comes.
     pub fn wait_time(&mut self) -> Option<Duration> {
         let has_more = !self.runnable.is_empty() || !self.completions.is_empty() || !self.closing.is_empty();
-        if has_more || self.acceptor.is_ready() || self.dispatcher.has_due_containers() {
+        if has_more
+            || self.acceptor.is_ready()
+            || self.dispatcher.has_due_containers()
+            || self.dispatcher.has_changes()
+        {
             return Some(Duration::ZERO);
         }
         let next = self.dispatcher.timers().next()?;
@@ -253,6 +265,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             Event::Ready { id, readable, writable, broken } => {
                 let Some(connection) = self.connections.get_mut(id) else { return };
                 if broken {
+                    connection.note_end(OfflineReason::Reset);
                     self.close(id);
                     return;
                 }
@@ -359,8 +372,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Timer::LoginReport => self.dispatcher.report_logins(),
                 Timer::Accept => self.acceptor.retry(),
                 Timer::Audit => self.dispatcher.end_audit_minute(),
-                // The end of this tick writes.
-                Timer::Seen => {}
+                // The end of this tick does it.
+                Timer::Seen | Timer::Watch => {}
                 Timer::Scarcity => self.close_stalled(now),
                 Timer::Trim => self.trim(),
                 Timer::Watchdog => self.dispatcher.beat(now),
@@ -369,7 +382,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if !ids.is_empty() {
                         log::warn!("the grace period is over: closed {} connections", ids.len());
                     }
-                    ids.into_iter().for_each(|id| self.close(id));
+                    self.close_last(ids, now);
                     self.dispatcher.give_up_seen();
                 }
             }
@@ -386,10 +399,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         match connection.overdue(rules, now.instant) {
             Some(Overdue::Input) => {
+                connection.note_end(OfflineReason::Timeout);
                 self.dispatcher.counters_mut().connections_timed_out += 1;
                 self.enqueue(id);
             }
             Some(Overdue::Output) => {
+                connection.note_end(OfflineReason::Timeout);
                 self.dispatcher.counters_mut().connections_stalled += 1;
                 self.close(id);
             }

@@ -56,6 +56,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             all.bytes += usage.bytes;
             self.note_sent(id);
             self.update_charge(id);
+            if self.is_watching(id) {
+                self.dispatcher.touch_watch(id);
+            }
             match outcome {
                 RunOutcome::Waits => self.arm(id),
                 RunOutcome::NeedsMemory => {

@@ -1,5 +1,8 @@
 //! How a connection ends.
 
+use super::Session;
+use crate::buffer::Buffer;
+
 /// How a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
@@ -13,4 +16,27 @@ pub enum Ending {
     HttpLine,
     /// An answer broke off: close, so that the client does not take it for complete.
     Abort,
+}
+
+impl Session {
+    /// Starts no more requests; open ones are still answered.
+    pub fn begin_drain(&mut self, input: &Buffer) {
+        if self.ending.is_none() {
+            let is_idle = !self.has_open() && input.is_empty();
+            self.deferred = None;
+            if let Some(responses) = &mut self.responses {
+                responses.forget_decoding();
+            }
+            if let Some(watch) = &mut self.watch {
+                watch.outlasts_requests = true;
+            }
+            self.ending = Some(if is_idle { Ending::Close } else { Ending::Linger });
+        }
+    }
+
+    /// Ends the session at once: nothing more is decoded or answered. Answers that are written already are still sent.
+    pub fn disconnect(&mut self) {
+        self.responses().poison();
+        self.ending = Some(Ending::Gone);
+    }
 }

@@ -35,7 +35,8 @@ impl Session {
             Some(Err(_)) | None => 0,
         };
         let responses = self.responses.as_ref().map_or(0, |responses| responses.held_bytes());
-        self.codec.held_bytes() + deferred + responses
+        let watch = self.watch.as_ref().map_or(0, |watch| watch.held_bytes);
+        self.codec.held_bytes() + deferred + responses + watch
     }
 
     /// Answers the request that waits for memory for its first page with `busy`. Returns false if there is none, or if

@@ -15,6 +15,7 @@ mod rules;
 #[cfg(feature = "sealed")]
 mod sealed_listener;
 mod step;
+mod watch;
 
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
@@ -31,6 +32,7 @@ pub use rules::Rules;
 #[cfg(feature = "sealed")]
 pub use sealed_listener::SealedListener;
 pub use step::{Capacity, Step, StepContext};
+use watch::WatchOutput;
 
 /// The state of one connection.
 #[derive(Default)]
@@ -48,6 +50,8 @@ pub struct Session {
     responses: Option<Box<ResponseQueue>>,
     /// A message that was decoded but may not start yet; at the end, the last reply.
     deferred: Option<Box<Result<Box<Request>, Refusal>>>,
+    /// `None` unless the client watches.
+    watch: Option<Box<WatchOutput>>,
     /// Messages refused since the last [`Session::take_refused`].
     refused: u16,
     /// Messages handled without a step since the last [`Session::take_handled_inline`], refused ones included. Both
@@ -94,9 +98,13 @@ impl Session {
         date: &HttpDate,
     ) -> bool {
         let Some(responses) = &mut self.responses else { return false };
+        let watch = WatchOutput::after_answer(responses.id(seq), answer);
         let delivery = responses.complete(seq, answer, &mut self.codec, output, date);
         if delivery == Delivery::BrokenOff {
             self.ending = Some(Ending::Abort);
+        }
+        if let Some(watch) = watch {
+            self.watch = watch;
         }
         delivery != Delivery::Dropped
     }
@@ -134,10 +142,13 @@ impl Session {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> bool {
-        let codec = &mut self.codec;
-        self.responses
-            .as_mut()
-            .is_some_and(|responses| responses.complete_page(seq, page, codec, output, date))
+        let Some(responses) = &mut self.responses else { return false };
+        let watch = WatchOutput::after_page(responses.id(seq), page);
+        let is_open = responses.complete_page(seq, page, &mut self.codec, output, date);
+        if is_open && watch.is_some() {
+            self.watch = watch;
+        }
+        is_open
     }
 
     /// Delays the open request `seq`: at `at`, [`Step::Due`] returns `data`. Returns false if no such request is open.
@@ -174,24 +185,6 @@ impl Session {
         self.input_has_ended
     }
 
-    /// Starts no more requests; open ones are still answered.
-    pub fn begin_drain(&mut self, input: &Buffer) {
-        if self.ending.is_none() {
-            let is_idle = !self.has_open() && input.is_empty();
-            self.deferred = None;
-            if let Some(responses) = &mut self.responses {
-                responses.forget_decoding();
-            }
-            self.ending = Some(if is_idle { Ending::Close } else { Ending::Linger });
-        }
-    }
-
-    /// Ends the session at once: nothing more is decoded or answered. Answers that are written already are still sent.
-    pub fn disconnect(&mut self) {
-        self.responses().poison();
-        self.ending = Some(Ending::Gone);
-    }
-
     /// Since when the connection has been idle.
     pub fn idle_since(&self) -> Option<Instant> {
         self.deadline_state.idle_since()
@@ -212,6 +205,7 @@ impl Session {
         self.deadline_state.deadline(|waiting| match waiting {
             WaitMode::First => rules.first_request_timeout,
             WaitMode::Request(_) => Some(rules.request_timeout),
+            WaitMode::Idle if self.watch.is_some() => None,
             WaitMode::Idle if self.codec.is_http() => rules.idle_timeout_http,
             WaitMode::Idle if self.is_authenticated => rules.idle_timeout_authenticated,
             WaitMode::Idle => rules.idle_timeout_anonymous,
@@ -405,7 +399,7 @@ impl Session {
     }
 
     fn finish(&mut self, ending: Ending, output: &mut Buffer, date: &HttpDate) -> Step {
-        if self.has_open() {
+        if self.has_open() || self.watch.as_ref().is_some_and(|watch| watch.outlasts_requests) {
             return Step::Blocked;
         }
         let last_words = self.deferred.take().and_then(|message| message.err());

@@ -147,6 +147,11 @@ impl ResponseQueue {
     ) -> Delivery {
         let Some(Open { dialect, id, reply_count, .. }) = self.close(seq) else { return Delivery::Dropped };
         match &self.writing {
+            // Its pages are whole messages.
+            Writing::Pages(stream) if stream.seq == seq && stream.listing.query.has_whole_pages() => {
+                self.write_whole(&Reply { dialect, id: id.as_ref(), answer, count: 1, date }, codec, output);
+                return Delivery::Done;
+            }
             Writing::Pages(stream) if stream.seq == seq => {
                 self.poison();
                 return Delivery::BrokenOff;
@@ -186,14 +191,36 @@ impl ResponseQueue {
                 self.writing = Writing::Pages(stream);
             }
             None => {
-                self.writing = Writing::Whole;
                 self.close(seq);
-                output.push(self.output_after_page.as_slice());
-                self.output_after_page.clear();
+                self.end_pages(output);
             }
         }
         self.check();
         true
+    }
+
+    /// Ends a reply in pages with an answer that is a message of its own.
+    fn write_whole(&mut self, reply: &Reply<'_>, codec: &mut Codec, output: &mut Buffer) {
+        codec.write_answer(reply, output);
+        self.end_pages(output);
+        self.check();
+    }
+
+    /// Writes whole replies again, first those that have waited for the one in pages.
+    fn end_pages(&mut self, output: &mut Buffer) {
+        self.writing = Writing::Whole;
+        output.push(self.output_after_page.as_slice());
+        self.output_after_page.clear();
+    }
+
+    /// Whether a message that is no reply may be written.
+    pub(super) fn may_write_message(&self) -> bool {
+        matches!(self.writing, Writing::Whole)
+    }
+
+    /// The id of the open request `seq`, if it has one.
+    pub(super) fn id(&self, seq: RequestSeq) -> Option<&RequestId> {
+        self.concurrent.get(&seq).and_then(|open| open.id.as_ref())
     }
 
     /// Writes a reply to a refused message, or to a request that was just closed.

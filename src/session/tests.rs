@@ -13,6 +13,7 @@ mod refused;
 mod sealed;
 mod steps;
 mod text;
+mod watch;
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
 const SECOND: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use crate::ids::{ServerId, VmId};
 use crate::limits;
 use crate::model::{
     Credentials, CustomCommands, Login, LongMessage, Refusal, Request, Response, Secret, TokenHash,
-    TokenOwner, VmName,
+    TokenOwner, Vm, VmName,
 };
 use crate::store::{ChangesPage, ChangesPosition, Store, StoreError, StoreFactory, Write, Written};
 use pages::{PageRead, PageRequest};
@@ -99,6 +99,10 @@ pub enum Read {
         requester: Requester,
         page: PageRequest,
     },
+    /// The VMs with these ids that exist.
+    Vms {
+        ids: Vec<VmId>,
+    },
     /// Changes by other processes, at most [`limits::CHANGES_READ_MAX`]; `None`: where the store is now.
     #[allow(dead_code)] // Until clients can watch.
     Changes {
@@ -141,6 +145,7 @@ pub enum WorkResult {
         login_holds: bool,
     },
     ManagedVms(Vec<VmName>),
+    Vms(Vec<Vm>),
     #[allow(dead_code)] // Until clients can watch.
     Changes(ChangesPage),
     /// A decoded long message.

@@ -60,6 +60,7 @@ pub(super) fn read_all(
                 store.registry().is_access_token(token).map(WorkResult::AccessToken)
             }
             Read::ListPage { requester, page } => list(store, requester, page, &mut cache),
+            Read::Vms { ids } => store.registry().vms(ids).map(WorkResult::Vms),
             Read::Changes { after } => store
                 .registry()
                 .changes_after(after.as_ref(), limits::CHANGES_READ_MAX)

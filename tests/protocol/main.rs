@@ -28,3 +28,7 @@ mod slots_and_queues;
 mod stopping;
 mod timeouts;
 mod tokens;
+mod watch;
+#[cfg(feature = "http")]
+#[path = "../common/web.rs"]
+mod web;

@@ -79,6 +79,7 @@ fn kind_of(work: &Work) -> &'static str {
             "find credentials"
         }
         Work::Read(Read::ManagedVms { .. }) => "find the VMs of the server",
+        Work::Read(Read::Vms { .. }) => "read changed VMs",
         Work::Compute(Compute::Decode { .. }) => "decode a message",
         Work::Compute(Compute::Convert { .. }) => "convert",
         #[cfg(feature = "sealed")]

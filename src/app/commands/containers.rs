@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::{App, Context, Continue, Next, Resume, StageInfo};
+use super::{App, Context, Continue, Next, Noted, Resume, StageInfo};
 use crate::app::audit::Subject;
 use crate::app::container_entry::name_of;
 use crate::app::containers::{Outcome, Step};
@@ -184,6 +184,15 @@ impl StageInfo for Stage {
         match self {
             Stage::Find(name) | Stage::RemoveStale(name) => Subject::Name(name.clone()),
             stage => stage.container().map_or(Subject::None, |(id, _)| Subject::Container(id)),
+        }
+    }
+
+    fn noted(&self) -> Option<Noted> {
+        match self {
+            Stage::AddRow(_) => Some(Noted::Registered),
+            Stage::RemoveRow { id, .. } => Some(Noted::Removed([name_of(*id)].into())),
+            Stage::RemoveStale(name) => Some(Noted::Removed([name.clone()].into())),
+            Stage::Create(_) | Stage::Destroy(_) | Stage::Find(_) => None,
         }
     }
 

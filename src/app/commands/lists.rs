@@ -33,6 +33,7 @@ impl App {
             Query::List(List::AuthorizedVms | List::ConnectedVms) => Cursor::FromMember(0),
             Query::Points(_) => Cursor::AfterPoint(None),
             Query::VmTable(table) => Cursor::AfterVm(table.after),
+            Query::Snapshot(_) => Cursor::AfterVm(VmId(0)),
         };
         self.begin_page(context.conn, Listing { command, query, caller: context.caller }, first)
     }
@@ -68,9 +69,14 @@ impl App {
         let (permission, principal) = self.permission(conn, listing.command, &listing.caller);
         let is_observed = match listing.command {
             CommandName::List => matches!(principal, Principal::Operator | Principal::Reader(_)),
-            command => command == CommandName::Web,
+            command => matches!(command, CommandName::Web | CommandName::Watch),
         };
         let requester = match (permission, principal) {
+            (Permission::Allowed | Permission::AllowedAsItself, Principal::Vm(login))
+                if listing.command == CommandName::Watch =>
+            {
+                Requester::Vm(login)
+            }
             (Permission::Allowed, Principal::Vm(login)) => Requester::AnyClient(Some(login)),
             (Permission::Allowed, _) => Requester::AnyClient(None),
             (Permission::AllowedAsItself, Principal::Vm(login)) => Requester::Vm(login),
@@ -87,7 +93,7 @@ impl App {
                 let Cursor::AfterPoint(after) = cursor else { return None };
                 return Some(PageRequest::Points { filter: filter.clone(), after });
             }
-            Query::VmTable(_) => List::AllVms,
+            Query::VmTable(_) | Query::Snapshot(_) => List::AllVms,
         };
         Some(match (list, cursor) {
             (List::AllVms, Cursor::AfterVm(after)) => {
@@ -108,7 +114,7 @@ impl App {
 
     /// Adds what an operator and a reader see of each VM.
     fn observe(&self, items: Items) -> Items {
-        let of_vm = |vm: &Vm| self.presence.of_vm(vm);
+        let of_vm = |vm: &Vm| self.presence.of_vm(vm.id, Some(vm));
         match items {
             Items::Vms(vms) => Items::ObservedVms(
                 vms.into_iter().map(|vm| (of_vm(&vm), vm)).map(|(of, vm)| (vm, of)).collect(),
@@ -147,6 +153,9 @@ impl Continue for Stage {
     fn resume(self, at: Resume<'_>, result: WorkResult) -> Result<Next<Stage>, WrongResult> {
         let Resume { app, conn, .. } = at;
         let (PageRead { items, next }, login_holds) = result.page()?;
+        if self.listing.query.has_whole_pages() && next.is_none() {
+            app.watches.snapshot_sent(conn);
+        }
         let mut items = if self.is_observed { app.observe(items) } else { items };
         let mut listing = self.listing;
         let mut next = next.filter(|_| !self.is_last);

@@ -4,7 +4,7 @@
 //! server runs, is authorized only for the connection authenticated as it. Each request reads from the store which of the two a VM is.
 
 use super::super::audit::Subject;
-use super::{App, Context, Continue, Next, Resume, StageInfo};
+use super::{App, Context, Continue, Next, Noted, Resume, StageInfo};
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, VmId};
 use crate::model::{
@@ -182,6 +182,14 @@ impl StageInfo for Stage {
     fn checked_vm(&self) -> Option<(&VmName, Option<VmId>)> {
         match self {
             Stage::JoinVerify { login, .. } => Some((&login.name, Some(login.id))),
+            _ => None,
+        }
+    }
+
+    fn noted(&self) -> Option<Noted> {
+        match self {
+            Stage::Add => Some(Noted::Registered),
+            Stage::Update { login } => Some(Noted::Updated(login.id)),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ pub(super) mod points;
 mod server;
 mod vm_table;
 mod vms;
+mod watch;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::App;
 use super::access::Permission;
 use super::audit::Subject;
 use super::containers::Step;
+use super::watch::Noted;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, ContainerId, VmId};
 use crate::model::{
@@ -119,6 +121,11 @@ pub trait StageInfo {
 
     /// The container that the work concerns, and the step that it is.
     fn container(&self) -> Option<(ContainerId, Step)> {
+        None
+    }
+
+    /// The change that its write makes, for clients that watch.
+    fn noted(&self) -> Option<Noted> {
         None
     }
 
@@ -228,7 +235,7 @@ impl App {
         }
         if request.is_login() {
             // Even if the login fails, later requests must not run under the previous identity.
-            self.presence.log_out(conn);
+            self.presence.begin_login(conn);
         }
         match request.command {
             Ok(command) => {
@@ -268,12 +275,12 @@ impl App {
             }
             Command::Convert { data } => self.convert(data, context.now).map(Stage::Convert),
             Command::Custom { id, parameters } => self.custom(context, id, parameters).map(Stage::Custom),
-            Command::Put(put) => points::put(context, put).map(Stage::Points),
+            Command::Put(put) => self.put(context, put).map(Stage::Points),
             Command::Get(filter) => {
                 self.list(context, CommandName::Get, Query::Points(filter)).map(Stage::Lists)
             }
-            // Not implemented yet.
-            Command::Watch | Command::Unwatch => Next::failed(Failure::UnknownCommand),
+            Command::Watch(watch) => self.watch(context, watch),
+            Command::Unwatch => self.unwatch(context.conn),
             Command::Web { query, is_head } => self.web(context, query, is_head).map(Stage::Lists),
             Command::AddVm { shape, disk_sizes_gib } => {
                 self.add_vm(shape, disk_sizes_gib, context.now).map(Stage::Managed)

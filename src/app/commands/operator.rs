@@ -5,7 +5,7 @@
 
 use super::super::audit::Subject;
 use super::super::presence::SessionEnd;
-use super::{App, Continue, Next, Resume, StageInfo};
+use super::{App, Continue, Next, Noted, Resume, StageInfo};
 use crate::ids::{ConnId, VmId};
 use crate::model::{Answer, Credentials, Failure, Login, VmName, VmOperation};
 use crate::store::Write;
@@ -79,6 +79,7 @@ impl App {
     fn end_logins(&mut self, vm: VmId, end: SessionEnd) -> usize {
         let count = self.presence.end_sessions(vm, end);
         self.presence.membership_mut().release(vm);
+        self.watches.end_of_vm(vm);
         count
     }
 }
@@ -95,6 +96,16 @@ impl StageInfo for Stage {
         match self {
             Stage::Find { operation: VmOperation::Update(change), .. } => change.rows(),
             _ => 0,
+        }
+    }
+
+    fn noted(&self) -> Option<Noted> {
+        match self {
+            Stage::Store { login, change: Change::Shape } => Some(Noted::Updated(login.id)),
+            Stage::Store { login, change: Change::Removed } => {
+                Some(Noted::Removed([login.name.clone()].into()))
+            }
+            _ => None,
         }
     }
 

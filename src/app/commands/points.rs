@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{App, Context, Continue, Next, Resume, StageInfo, Subject};
+use super::{App, Context, Continue, Next, Noted, Resume, StageInfo, Subject};
 use crate::limits;
 use crate::model::{Answer, Failure, Login, Principal, Put};
 use crate::store::{Write, Written};
@@ -15,6 +15,8 @@ pub struct Stage {
     pub(in crate::app) count: usize,
     /// The login that the right to put depends on, if any.
     login: Option<Login>,
+    /// What clients are told that watch points.
+    noted: Option<Noted>,
 }
 
 /// Points put by clients since the start.
@@ -26,23 +28,28 @@ pub struct PointCounters {
     pub refused: u64,
 }
 
-pub(super) fn put(context: Context, put: Put) -> Next<Stage> {
-    let Put { mut points, undated, is_atomic } = put;
-    for index in undated {
-        if let Some(new) = points.get_mut(index) {
-            new.point.timestamp = context.now.0;
-        }
-    }
-    let login = match context.principal {
-        Principal::Vm(login) if context.is_own => Some(login),
-        _ => None,
-    };
-    let stage = Stage { count: points.len(), login: login.clone() };
-    let (points, keys_max) = (Arc::new(points), limits::METRIC_KEYS_MAX);
-    Next::Work { work: Work::Write(Write::Put { login, points, keys_max, is_atomic }), stage }
-}
-
 impl App {
+    pub(super) fn put(&self, context: Context, put: Put) -> Next<Stage> {
+        let Put { mut points, undated, is_atomic } = put;
+        for index in undated {
+            if let Some(new) = points.get_mut(index) {
+                new.point.timestamp = context.now.0;
+            }
+        }
+        let vm = match context.principal {
+            Principal::Vm(login) => Some(login),
+            _ => None,
+        };
+        let (count, points, keys_max) = (points.len(), Arc::new(points), limits::METRIC_KEYS_MAX);
+        let noted = self.watches.wants_points().then(|| {
+            let vm = vm.as_ref().map(|login| login.name.clone());
+            Noted::Points(vm, Arc::clone(&points))
+        });
+        let login = vm.filter(|_| context.is_own);
+        let stage = Stage { count, login: login.clone(), noted };
+        Next::Work { work: Work::Write(Write::Put { login, points, keys_max, is_atomic }), stage }
+    }
+
     /// The failure of a put of `count` points, none of which was stored because the key at `index` exceeds the limit.
     pub(in crate::app) fn key_limit_failure(&mut self, count: usize, index: usize) -> Failure {
         self.points.refused += count as u64;
@@ -57,6 +64,10 @@ impl StageInfo for Stage {
 
     fn subject(&self) -> Subject {
         Subject::None
+    }
+
+    fn noted(&self) -> Option<Noted> {
+        self.noted.clone()
     }
 }
 

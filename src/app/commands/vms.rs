@@ -1,7 +1,7 @@
 //! VMs of the dialect `command`: `register`, `update`, and an operator's `add`.
 
 use super::super::audit::Subject;
-use super::{App, Context, Continue, Next, Resume, StageInfo};
+use super::{App, Context, Continue, Next, Noted, Resume, StageInfo};
 use crate::clock::UnixSeconds;
 use crate::model::{Answer, Failure, Login, NewVm, Secret, VmChange, VmName, VmShape};
 use crate::store::{Write, Written};
@@ -76,6 +76,14 @@ impl StageInfo for Stage {
         match self {
             Stage::FindName { vm, .. } | Stage::Hash { vm, .. } => vm.disk_sizes_gib.len(),
             Stage::Store { .. } | Stage::Update { .. } => 0,
+        }
+    }
+
+    fn noted(&self) -> Option<Noted> {
+        match self {
+            Stage::Store { .. } => Some(Noted::Registered),
+            Stage::Update { login } => Some(Noted::Updated(login.id)),
+            Stage::FindName { .. } | Stage::Hash { .. } => None,
         }
     }
 

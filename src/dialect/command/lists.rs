@@ -9,7 +9,8 @@ use crate::dialect::json_writer::{
     write_disk, write_items, write_json, write_member, write_raw, write_vm_shape,
 };
 use crate::dialect::page_progress::PageProgress;
-use crate::model::{Command, CommandName, Failure, Items, List, Page, PeerEntry, Vm, VmPresence};
+use crate::ids::VmId;
+use crate::model::{Command, CommandName, Failure, Items, List, Page, PeerEntry, Vm, VmName, VmPresence};
 
 pub(super) static COMMANDS: [CommandSpec; 1] =
     [CommandSpec::new(CommandName::List, &["list_type", "token"], VM_FIELDS, read_list)];
@@ -97,8 +98,20 @@ fn write_observed_peer(entry: &PeerEntry, presence: &VmPresence, output: &mut Ve
 }
 
 /// Writes a VM as an operator sees it: what follows `id` up to the next of these fields is what others see.
-fn write_observed_vm(vm: &Vm, presence: &VmPresence, with_addresses: bool, output: &mut Vec<u8>) {
-    write_member(output, "{\"id\":", &vm.id.0);
+pub(super) fn write_observed_vm(vm: &Vm, presence: &VmPresence, with_addresses: bool, output: &mut Vec<u8>) {
+    write_presence(vm.id, &vm.name, presence, with_addresses, output);
+    write_vm_shape(vm, output, |disk, output| write_disk(disk, Some(vm.name.as_str()), SIZE, output));
+}
+
+/// Writes the beginning of a VM as an operator sees it: the fields that its connections change, and its name.
+pub(super) fn write_presence(
+    id: VmId,
+    name: &VmName,
+    presence: &VmPresence,
+    with_addresses: bool,
+    output: &mut Vec<u8>,
+) {
+    write_member(output, "{\"id\":", &id.0);
     let VmPresence { connected_since, last_seen, .. } = presence;
     let offline_since = last_seen.filter(|_| connected_since.is_none());
     write_member(output, ",\"connected_since\":", &connected_since.map(|since| since.0));
@@ -109,8 +122,7 @@ fn write_observed_vm(vm: &Vm, presence: &VmPresence, with_addresses: bool, outpu
         write_items(&presence.peers, &mut false, output, write_address);
         write_raw(output, "]");
     }
-    write_member(output, ",\"vm_id\":", vm.name.as_str());
-    write_vm_shape(vm, output, |disk, output| write_disk(disk, Some(vm.name.as_str()), SIZE, output));
+    write_member(output, ",\"vm_id\":", name.as_str());
 }
 
 const SIZE: &str = ",\"disk_size\":";

@@ -13,7 +13,7 @@ mod login;
 mod points;
 mod server;
 mod vms;
-mod watch;
+pub(super) mod watch;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +25,7 @@ use super::page_progress::PageProgress;
 use crate::ids::CustomId;
 use crate::model::{
     Answer, BadField, Command, CommandName, CustomCommands, CustomKind, Dialect, Failure, LongText, Page,
-    Query, Refusal, Request, RequestId, Secret,
+    Query, Refusal, Request, RequestId, Scope, Secret,
 };
 use family::{CommandSpec, SUCCESS, write_head};
 
@@ -52,7 +52,12 @@ pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result
         Err(failure) => (Ok(None), (Err(failure), None)),
     };
     let request = Request::new(Dialect::Command, known.name, command);
-    Ok(Request { id: envelope.id, token, vm_field, ..request })
+    // A token gives the right to watch, and does not make the VM online.
+    let scope = match known.name {
+        CommandName::Watch | CommandName::Unwatch => Scope::Request,
+        _ => request.scope,
+    };
+    Ok(Request { id: envelope.id, token, vm_field, scope, ..request })
 }
 
 /// Parses a request for a command of the embedding program, which reads the data itself.
@@ -112,7 +117,8 @@ pub(super) fn encode_answer(id: Option<&RequestId>, answer: &Answer, output: &mu
     let is_written = server::write_answer(answer, output)
         || points::write_answer(answer, output)
         || vms::write_answer(answer, output)
-        || login::write_answer(answer, output);
+        || login::write_answer(answer, output)
+        || watch::write_answer(answer, output);
     if !is_written {
         write_head("error", Some(&error_message(answer)), output);
         write_raw(output, "{}");
@@ -133,7 +139,7 @@ fn error_message(answer: &Answer) -> Cow<'static, str> {
     }
 }
 
-/// Writes one page of a list or of points.
+/// Writes one page of a list or of points; one of a snapshot is a message of its own.
 pub(super) fn encode_page(
     id: Option<&RequestId>,
     page: &Page,
@@ -141,6 +147,9 @@ pub(super) fn encode_page(
     output: &mut Vec<u8>,
 ) {
     let is_first = progress.begin();
+    if let Query::Snapshot(revision) = page.listing.query {
+        return watch::write_page(id, revision, page, output);
+    }
     if is_first {
         begin_reply(id, output);
         write_head(SUCCESS, None, output);
@@ -150,6 +159,7 @@ pub(super) fn encode_page(
         Query::List(list) => lists::write_page(list, page, is_first, progress, output),
         Query::Points(_) => points::write_page(page, progress, output),
         Query::VmTable(_) => debug_assert!(false, "a table is of another dialect"),
+        Query::Snapshot(_) => {}
     }
     if page.next.is_none() {
         write_raw(output, "}}");

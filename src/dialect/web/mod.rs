@@ -45,6 +45,6 @@ pub fn encode_page(page: &Page, progress: &mut PageProgress, output: &mut Vec<u8
     match &page.listing.query {
         Query::VmTable(table) => html::write_page(table, page, progress, output),
         Query::Points(_) => command::encode_page(None, page, progress, output),
-        Query::List(_) => debug_assert!(false, "a list is of another dialect"),
+        Query::List(_) | Query::Snapshot(_) => debug_assert!(false, "a list is of another dialect"),
     }
 }

@@ -34,6 +34,14 @@ pub(in crate::session) trait FramingCodec: Send {
     /// Writes a page of an answer.
     fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer);
 
+    /// Writes a message that is no reply: its text is `write`'s.
+    fn write_message(&mut self, write: &mut dyn FnMut(&mut Vec<u8>), output: &mut Buffer) {
+        output.append_with(|bytes| {
+            write(bytes);
+            bytes.push(b'\n');
+        });
+    }
+
     /// Writes the last bytes of a connection. `is_fault`: the client has violated a rule.
     fn write_end(&mut self, _is_fault: bool, _output: &mut Buffer) {}
 
@@ -121,6 +129,18 @@ pub(in crate::session) struct ReplyPage<'a> {
     pub(in crate::session) progress: &'a mut PageProgress,
     /// The date for the reply's head.
     pub(in crate::session) date: &'a HttpDate,
+}
+
+impl ReplyPage<'_> {
+    /// Whether it begins a message.
+    pub(super) fn is_message_begin(&self) -> bool {
+        !self.progress.has_head || self.page.listing.query.has_whole_pages()
+    }
+
+    /// Whether it ends a message.
+    pub(super) fn is_message_end(&self) -> bool {
+        self.page.next.is_none() || self.page.listing.query.has_whole_pages()
+    }
 }
 
 impl DecodeContext<'_> {

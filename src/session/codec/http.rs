@@ -105,6 +105,9 @@ impl FramingCodec for HttpCodec {
     fn finish_decoding(&mut self, decoded: Result<Box<Request>, Refusal>) -> Result<Box<Request>, Refusal> {
         let authorization = self.http.take_authorization();
         let mut request = decoded?;
+        if matches!(request.name, CommandName::Watch | CommandName::Unwatch) {
+            return Err(Failure::NotARequest(NO_WATCH.into()).into());
+        }
         // A login applies to this request only.
         request.scope = Scope::Request;
         request.is_forwarded = self.http.exchange.is_forwarded;
@@ -157,7 +160,7 @@ impl FramingCodec for HttpCodec {
         };
         let content_type = match reply.page.listing.query {
             Query::VmTable(_) => ContentType::Html,
-            Query::List(_) | Query::Points(_) => ContentType::Json,
+            Query::List(_) | Query::Points(_) | Query::Snapshot(_) => ContentType::Json,
         };
         if exchange.is_head {
             if is_first {
@@ -245,6 +248,7 @@ fn health() -> Request {
 
 #[cfg(not(feature = "websocket"))]
 const WITHOUT_WEBSOCKET: &str = "this daemon is built without WebSocket";
+const NO_WATCH: &str = "command: changes do not come as replies to POST; use WebSocket";
 const UNUSABLE_AUTHORIZATION: &str =
     "Authorization: not understood; it must be one header, Authorization: Bearer TOKEN";
 const TWO_TOKENS: &str = "token: the one in the data and the one in Authorization are not the same";

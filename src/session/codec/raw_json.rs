@@ -33,7 +33,7 @@ impl FramingCodec for RawJson {
     fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
         output.append_with(|bytes| {
             dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
-            if reply.page.next.is_none() {
+            if reply.is_message_end() {
                 bytes.push(b'\n');
             }
         });

@@ -62,10 +62,14 @@ impl FramingCodec for WebSocketCodec {
     }
 
     fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
-        let (is_first, is_last) = (!reply.progress.has_head, reply.page.next.is_none());
+        let (is_first, is_last) = (reply.is_message_begin(), reply.is_message_end());
         websocket::append_fragment(is_first, is_last, output, |bytes| {
             dialect::encode_page(reply.dialect, reply.id, reply.page, reply.progress, bytes);
         });
+    }
+
+    fn write_message(&mut self, write: &mut dyn FnMut(&mut Vec<u8>), output: &mut Buffer) {
+        websocket::append_fragment(true, true, output, write);
     }
 
     /// Sends a close frame, unless one was sent.

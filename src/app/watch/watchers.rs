@@ -1,0 +1,186 @@
+//! The clients that watch, and the order in which they get their changes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::ring::ChangeLog;
+use crate::ids::{ConnId, VmId};
+use crate::model::{Caller, Change, Failure, Principal, Revision, WatchFilter};
+
+/// The clients.
+#[derive(Default)]
+pub(super) struct Watchers {
+    by_conn: BTreeMap<ConnId, Watcher>,
+    /// Those that may have something to get, the next one first; each once, and some that have ended.
+    due: VecDeque<ConnId>,
+    /// The number of the last change when all were due.
+    due_at: u64,
+}
+
+/// A client.
+pub(super) struct Watcher {
+    pub(super) filter: WatchFilter,
+    /// Who watches, and the login of its request.
+    pub(super) principal: Principal,
+    pub(super) caller: Caller,
+    /// The number of the last change that it has got, or does not want.
+    position: u64,
+    state: State,
+    is_due: bool,
+}
+
+enum State {
+    /// It gets a snapshot first.
+    Snapshot,
+    /// It gets changes.
+    Active,
+    /// Its watch ends with this error.
+    Ending(Failure),
+}
+
+/// What a client gets next.
+#[derive(PartialEq, Debug)]
+pub enum Due<'a> {
+    /// A change, and what it wants of it.
+    Change(Revision, &'a Change, &'a WatchFilter),
+    /// The error that ends its watch.
+    End(Failure),
+}
+
+impl Watchers {
+    /// Adds a client that has all changes up to `position`; replaces and returns its watch before. `has_snapshot`: it
+    /// gets a snapshot before it gets changes.
+    pub(super) fn begin(
+        &mut self,
+        conn: ConnId,
+        filter: WatchFilter,
+        (principal, caller): (Principal, Caller),
+        position: u64,
+        has_snapshot: bool,
+    ) -> Option<Watcher> {
+        let state = if has_snapshot { State::Snapshot } else { State::Active };
+        let watcher = Watcher { filter, principal, caller, position, state, is_due: false };
+        let before = self.by_conn.insert(conn, watcher);
+        self.touch(conn);
+        before
+    }
+
+    /// Notes that a client has its snapshot.
+    pub(super) fn activate(&mut self, conn: ConnId) {
+        if let Some(watcher) = self.by_conn.get_mut(&conn)
+            && matches!(watcher.state, State::Snapshot)
+        {
+            watcher.state = State::Active;
+            self.touch(conn);
+        }
+    }
+
+    /// Removes a client.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Watcher> {
+        self.by_conn.remove(&conn)
+    }
+
+    /// Whether a client waits for its snapshot.
+    pub(super) fn awaits_snapshot(&self, conn: ConnId) -> bool {
+        self.by_conn.get(&conn).is_some_and(|watcher| matches!(watcher.state, State::Snapshot))
+    }
+
+    /// The client of a connection.
+    pub(super) fn get(&self, conn: ConnId) -> Option<&Watcher> {
+        self.by_conn.get(&conn)
+    }
+
+    /// Ends the watch of a client with an error.
+    pub(super) fn end(&mut self, conn: ConnId, failure: Failure) {
+        if let Some(watcher) = self.by_conn.get_mut(&conn) {
+            watcher.state = State::Ending(failure);
+            self.touch(conn);
+        }
+    }
+
+    /// Ends the watches that `vm` has begun.
+    pub(super) fn end_of_vm(&mut self, vm: VmId) {
+        let is_of_vm =
+            |watcher: &Watcher| matches!(&watcher.principal, Principal::Vm(login) if login.id == vm);
+        let of_vm = self.by_conn.iter().filter(|(_, watcher)| is_of_vm(watcher)).map(|(conn, _)| *conn);
+        for conn in of_vm.collect::<Vec<_>>() {
+            self.end(conn, Failure::AuthenticationRequired);
+        }
+    }
+
+    /// The number of clients.
+    pub(super) fn count(&self) -> usize {
+        self.by_conn.len()
+    }
+
+    /// Notes that a client may have something to get.
+    pub(super) fn touch(&mut self, conn: ConnId) {
+        if let Some(watcher) = self.by_conn.get_mut(&conn)
+            && !std::mem::replace(&mut watcher.is_due, true)
+        {
+            self.due.push_back(conn);
+        }
+    }
+
+    /// Notes that there are changes up to the number `last`.
+    pub(super) fn note_changes(&mut self, last: u64) {
+        if std::mem::replace(&mut self.due_at, last) == last {
+            return;
+        }
+        for (conn, watcher) in &mut self.by_conn {
+            if !std::mem::replace(&mut watcher.is_due, true) {
+                self.due.push_back(*conn);
+            }
+        }
+    }
+
+    /// The number of the last change of which [`Watchers::note_changes`] knows.
+    pub(super) fn noted(&self) -> u64 {
+        self.due_at
+    }
+
+    /// Whether [`Watchers::next_due`] has a client.
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Takes the client whose turn it is.
+    pub(super) fn next_due(&mut self) -> Option<ConnId> {
+        while let Some(conn) = self.due.pop_front() {
+            if let Some(watcher) = self.by_conn.get_mut(&conn) {
+                watcher.is_due = false;
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// What a client gets next from `log`, whose epoch is `epoch`; it counts as got. `None`: nothing for now.
+    pub(super) fn take<'a>(&'a mut self, conn: ConnId, log: &'a ChangeLog, epoch: u64) -> Option<Due<'a>> {
+        let watcher = self.by_conn.get_mut(&conn)?;
+        match &watcher.state {
+            State::Snapshot => return None,
+            State::Ending(failure) => return Some(Due::End(failure.clone())),
+            State::Active => {}
+        }
+        while watcher.position != log.last() {
+            let Some(change) = log.following(watcher.position) else {
+                return Some(Due::End(Failure::TooFarBehind));
+            };
+            watcher.position += 1;
+            if watcher.filter.wants(change) {
+                let revision = Revision { epoch, number: watcher.position };
+                return Some(Due::Change(revision, change, &watcher.filter));
+            }
+        }
+        None
+    }
+
+    /// Whether a client has all changes up to the number `last`.
+    pub(super) fn has_all(&self, conn: ConnId, last: u64) -> bool {
+        self.by_conn.get(&conn).is_none_or(|watcher| watcher.position == last)
+    }
+}
+
+#[cfg(test)]
+#[path = "watchers_tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+//! The messages to a client that watches, which stand between replies.
+
+use super::codec::Reply;
+use super::{Ending, Session};
+use crate::buffer::Buffer;
+use crate::clock::HttpDate;
+use crate::dialect;
+use crate::model::{Answer, Change, Dialect, Failure, Page, RequestId, Revision, WatchFilter};
+
+/// What the messages to a client that watches have in common.
+#[derive(Default)]
+pub(super) struct WatchOutput {
+    /// The id of the request to watch.
+    id: Option<RequestId>,
+    /// Bytes of memory that the watch holds elsewhere.
+    pub(super) held_bytes: usize,
+    /// The session drains, and ends after the last change.
+    pub(super) outlasts_requests: bool,
+}
+
+impl WatchOutput {
+    /// The watch that is left after the answer to a request with this `id`; `None`: the same as before.
+    pub(super) fn after_answer(id: Option<&RequestId>, answer: &Answer) -> Option<Option<Box<WatchOutput>>> {
+        match answer {
+            Answer::Resumed(_) => Some(Some(WatchOutput::new(id))),
+            Answer::Unwatched => Some(None),
+            _ => None,
+        }
+    }
+
+    /// The watch that begins with this page of the answer to a request with this `id`.
+    pub(super) fn after_page(id: Option<&RequestId>, page: &Page) -> Option<Box<WatchOutput>> {
+        let is_last = page.next.is_none() && page.listing.query.has_whole_pages();
+        is_last.then(|| WatchOutput::new(id))
+    }
+
+    fn new(id: Option<&RequestId>) -> Box<WatchOutput> {
+        Box::new(WatchOutput { id: id.cloned(), ..WatchOutput::default() })
+    }
+}
+
+impl Session {
+    /// Whether the client gets changes.
+    pub fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Whether a change may be written now: no reply is written in part, and the session does not end before.
+    pub fn may_write_change(&self) -> bool {
+        let Some(watch) = &self.watch else { return false };
+        let is_open = match self.ending {
+            None => true,
+            Some(Ending::Close | Ending::Linger) => watch.outlasts_requests,
+            Some(Ending::Gone | Ending::HttpLine | Ending::Abort) => false,
+        };
+        is_open && self.responses.as_ref().is_none_or(|responses| responses.may_write_message())
+    }
+
+    /// Writes a change. [`Session::may_write_change`] must hold.
+    pub fn write_change(
+        &mut self,
+        revision: Revision,
+        change: &Change,
+        filter: &WatchFilter,
+        output: &mut Buffer,
+    ) {
+        let Some(watch) = &mut self.watch else { return };
+        let id = watch.id.as_ref();
+        let mut write = |bytes: &mut Vec<u8>| dialect::encode_change(id, revision, change, filter, bytes);
+        self.codec.write_message(&mut write, output);
+    }
+
+    /// Ends the watch with an error. [`Session::may_write_change`] must hold.
+    pub fn fail_watch(&mut self, failure: Failure, output: &mut Buffer, date: &HttpDate) {
+        let Some(watch) = self.watch.take() else { return };
+        let answer = Answer::Failed(failure);
+        let reply =
+            Reply { dialect: Dialect::Command, id: watch.id.as_ref(), answer: &answer, count: 1, date };
+        self.codec.write_answer(&reply, output);
+    }
+
+    /// Ends the watch: a session that drains can end.
+    pub fn end_watch(&mut self) {
+        self.watch = None;
+    }
+
+    /// Sets the memory that the watch holds elsewhere, in bytes.
+    pub fn charge_watch(&mut self, bytes: usize) {
+        if let Some(watch) = &mut self.watch {
+            watch.held_bytes = bytes;
+        }
+    }
+}
