@@ -144,8 +144,9 @@ const LOG_CRATES: [&str; 5] = ["vmherd", "mio", "postgres", "tokio_postgres", "t
 /// Prefix of the targets of this crate's modules.
 const OWN: &str = "vmherd::";
 /// The modules of this crate, and the audit log.
-pub(super) const LOG_MODULES: &str = "app audit buffer client clock config crypto dialect dispatch embed escape framing ids limits \
-     log_limiter logging model notify qemu reactor registry server service session signal_loop store sys work worker";
+pub(super) const LOG_MODULES: &str = "app assets audit buffer client clock config crypto dialect dispatch embed escape \
+     framing ids limits log_limiter logging model notify qemu reactor registry server service session signal_loop store sys \
+     work worker";
 /// Replaces a masked text.
 const MASK: &str = "***";
 
