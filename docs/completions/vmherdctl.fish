@@ -116,7 +116,7 @@ csv\t''
 json\t''"
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand logout" -s c -l columns -d 'Print these columns: a,b' -r
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand logout" -s h -l help -d 'Print help'
-complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l offline-for -d 'Offline for so long: 1h (for the operator and readers)' -r
+complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l offline-for -d 'Offline for so long: 1h (operator, readers)' -r
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l server -d 'HOST:PORT or unix:PATH [VMHERD_SERVER]' -r
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l state-dir -d 'That daemon\'s own socket [VMHERD_STATE_DIR]' -r -F
 complete -c vmherdctl -n "__fish_vmherdctl_using_subcommand vms" -l timeout -d 'The time for a reply [default: 10s]' -r

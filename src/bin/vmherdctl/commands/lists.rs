@@ -43,7 +43,7 @@ pub fn vms_arguments() -> Vec<Arg> {
     vec![
         flag("active", "The open connections").conflicts_with("authenticated"),
         flag("authenticated", "Those that VMs are logged in on"),
-        option("offline-for", "TIME", "Offline for so long: 1h (for the operator and readers)")
+        option("offline-for", "TIME", "Offline for so long: 1h (operator, readers)")
             .value_parser(duration())
             .conflicts_with_all(["active", "authenticated"]),
     ]
