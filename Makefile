@@ -58,7 +58,7 @@ install: ## install both programs, the units and the settings (PREFIX=/usr/local
 	  $(installed)/share/doc/vmherd/
 	install -D -m 644 systemd/README.md $(installed)/share/doc/vmherd/systemd/README.md
 	install -D -m 644 sql/README.md $(installed)/share/doc/vmherd/sql/README.md
-	install -D -m 644 -t $(installed)/share/doc/vmherd/docs docs/*.md
+	install -D -m 644 -t $(installed)/share/doc/vmherd/docs docs/*.md docs/grafana.json
 	install -D -m 644 -t $(installed)/share/doc/vmherd/docs/fail2ban docs/fail2ban/*.conf
 	install -D -m 644 docs/man/vmherd.8 $(installed)/share/man/man8/vmherd.8
 	$(if $(CTL),install -D -m 644 docs/man/vmherdctl.1 $(installed)/share/man/man1/vmherdctl.1)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmherd_global_optspecs
-    string join \n listen= allow-plaintext= sealed-onetime-keys= sealed-tokens= allow= deny= http-host= http-origin= connections-max= buffers-max= requests-per-connection= requests-max= first-request-timeout= request-timeout= idle-timeout= write-timeout= registration= vms-max= token-lifetime= login-failures= login-delay-max= auth-workers= auth-queue= argon2-memory= argon2-passes= argon2-lanes= store= store-file= state-dir= store-connections= read-queue= write-queue= metrics-durability= metrics-retention= conversion-delay= vm-image= vms-running-max= vm-ports= vm-address= vm-memory= vm-cpus= vm-accel= vm-network= vm-user-data= vm-enroll= vm-ready-timeout= vm-stop-timeout= vm-life-max= vm-idle-timeout= vm-reboot= vms-survive= vm-machine= vm-qemu= vm-qemu-arg= config= log= log-addresses= log-format= check-config= show-config version help
+    string join \n listen= allow-plaintext= sealed-onetime-keys= sealed-tokens= allow= deny= http-host= http-origin= connections-max= buffers-max= requests-per-connection= requests-max= first-request-timeout= request-timeout= idle-timeout= write-timeout= registration= vms-max= token-lifetime= login-failures= login-delay-max= auth-workers= auth-queue= argon2-memory= argon2-passes= argon2-lanes= store= store-file= state-dir= store-connections= read-queue= write-queue= metrics-durability= metrics-retention= metrics-points= conversion-delay= vm-image= vms-running-max= vm-ports= vm-address= vm-memory= vm-cpus= vm-accel= vm-network= vm-user-data= vm-enroll= vm-ready-timeout= vm-stop-timeout= vm-life-max= vm-idle-timeout= vm-reboot= vms-survive= vm-machine= vm-qemu= vm-qemu-arg= config= log= log-addresses= log-format= check-config= show-config version help
 end
 
 function __fish_vmherd_needs_command
@@ -58,6 +58,7 @@ complete -c vmherd -n "__fish_vmherd_needs_command" -l read-queue -d 'reads that
 complete -c vmherd -n "__fish_vmherd_needs_command" -l write-queue -d 'writes that may wait' -r
 complete -c vmherd -n "__fish_vmherd_needs_command" -l metrics-durability -d 'ok says: in the store, or in memory' -r
 complete -c vmherd -n "__fish_vmherd_needs_command" -l metrics-retention -d 'remove points that are older' -r
+complete -c vmherd -n "__fish_vmherd_needs_command" -l metrics-points -d 'GET /metrics has the latest points too' -r
 complete -c vmherd -n "__fish_vmherd_needs_command" -l conversion-delay -d '0: answered at once' -r
 complete -c vmherd -n "__fish_vmherd_needs_command" -l vm-image -d 'what CREATE boots: an ISO or a disk' -r
 complete -c vmherd -n "__fish_vmherd_needs_command" -l vms-running-max -d 'VMs that run at a time' -r

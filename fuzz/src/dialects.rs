@@ -121,7 +121,11 @@ pub fn page(listing: &Listing, choice: u8) -> Page {
             let next = has_more.then_some(Cursor::AfterPoint(None));
             Page { listing: listing.clone(), items: Items::Points(series(choice)), next }
         }
-        Query::VmTable(_) | Query::Snapshot(_) => {
+        Query::Metrics => {
+            let next = has_more.then_some(Cursor::BeforePoints);
+            Page { listing: listing.clone(), items: Items::Metrics(Box::default()), next }
+        }
+        Query::VmTable(_) | Query::Targets { .. } | Query::Snapshot(_) => {
             let next = has_more.then_some(Cursor::AfterVm(VmId(7)));
             let Items::Vms(vms) = entries(List::AllVms, choice) else { unreachable!("a list of VMs") };
             let vms = vms.into_iter().map(|vm| (vm, VmPresence::default())).collect();

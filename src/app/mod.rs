@@ -57,6 +57,8 @@ pub struct Settings {
     pub log_addresses: LogAddresses,
     /// Range of the delay of a conversion.
     pub conversion_delay: RangeInclusive<Duration>,
+    /// Whether the metrics for Prometheus have the latest point of each series.
+    pub metrics_points: bool,
     /// Longest text, in bytes, that is converted on the reactor's thread; a worker converts longer ones.
     pub inline_bytes_max: usize,
 }

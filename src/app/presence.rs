@@ -333,6 +333,11 @@ impl Presence {
         }
     }
 
+    /// The number of VMs with an authenticated connection.
+    pub fn online_count(&self) -> usize {
+        self.sessions.vm_count()
+    }
+
     /// The address of the connection's client, and the identity of its requests that have no login of their own.
     pub fn client(&self, conn: ConnId) -> Option<(Peer, Principal)> {
         let entry = self.entry(conn)?;

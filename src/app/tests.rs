@@ -27,6 +27,7 @@ impl Bed {
     /// A bed on a listener that opens `anonymous_access`.
     fn new(anonymous_access: AnonymousAccess) -> Bed {
         let settings = Settings {
+            metrics_points: false,
             inline_bytes_max: 100,
             vms_max: 10_000,
             token_lifetime: Duration::from_secs(60),

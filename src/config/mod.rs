@@ -77,6 +77,8 @@ pub struct Config {
     pub conversion_delay: RangeInclusive<Duration>,
     /// When a `put` is acknowledged.
     pub metrics_durability: Durability,
+    /// Whether `GET /metrics` has the latest point of each key.
+    pub metrics_points: bool,
     /// How long points are kept; `None`: forever.
     pub metrics_retention: Option<Duration>,
     /// Threads that hash passwords.
@@ -163,6 +165,7 @@ impl Default for Config {
             sealed_tokens: false,
             conversion_delay: limits::CONVERSION_DELAY_MIN..=limits::CONVERSION_DELAY_MAX,
             metrics_durability: Durability::Store,
+            metrics_points: false,
             metrics_retention: None,
             auth_workers: cores.min(limits::AUTH_WORKERS_MAX),
             auth_queue: limits::AUTH_QUEUE,

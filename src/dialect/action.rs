@@ -237,7 +237,11 @@ pub(super) fn encode_page(
         Items::Disks(disks) => write_items(disks, &mut progress.has_items, output, |of_vm, output| {
             write_disk(&of_vm.disk, Some(&of_vm.vm_id.0), SIZE, output);
         }),
-        Items::Peers(_) | Items::Points(_) | Items::ObservedVms(_) | Items::ObservedPeers(_) => {
+        Items::Peers(_)
+        | Items::Points(_)
+        | Items::ObservedVms(_)
+        | Items::ObservedPeers(_)
+        | Items::Metrics(_) => {
             debug_assert!(false, "no list of this dialect has connections or points");
         }
     }

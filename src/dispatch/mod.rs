@@ -34,7 +34,9 @@ use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, ContainerId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{Answer, CommandName, Cursor, Failure, Listing, OfflineReason, Request, ServerStatus};
+use crate::model::{
+    Answer, CommandName, Cursor, Failure, Items, Listing, OfflineReason, Request, ServerStatus,
+};
 use crate::session::Session;
 use crate::work::{Lane, WorkError, WorkResult};
 use crate::worker::{Completion, JobKey, Jobs, Priority};
@@ -365,7 +367,10 @@ impl<J: Jobs> Dispatcher<J> {
                 self.answer(seq, command, Answer::Status(status), client);
             }
             Next::Later { after, data } => self.delay(seq, command, after, data, client),
-            Next::Page(page) => {
+            Next::Page(mut page) => {
+                if let Items::Metrics(metrics) = &mut page.items {
+                    metrics.statistics = self.statistics(client.now.instant);
+                }
                 if page.next.is_none() {
                     self.counters.count_outcome(command, None);
                 }

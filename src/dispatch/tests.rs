@@ -98,6 +98,7 @@ impl Bed {
             log_addresses: Default::default(),
             logins: LoginLimits { failures: None, delay_max: None },
             conversion_delay: Duration::ZERO..=Duration::ZERO,
+            metrics_points: false,
             inline_bytes_max: limits::INLINE_BYTES_MAX,
         };
         let app = App::new(settings, embedding, Box::new(SystemRandom), Arc::default());

@@ -17,6 +17,7 @@ use super::watch::Revision;
 use super::web::VmState;
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, SeriesId, VmId};
+use crate::sys::process::ProcessUsage;
 
 /// A complete answer.
 #[derive(Clone, PartialEq, Debug)]
@@ -101,6 +102,7 @@ pub enum Items {
     ObservedVms(Vec<(Vm, VmPresence)>),
     /// As `Peers`, for an operator or a reader.
     ObservedPeers(Vec<(PeerEntry, VmPresence)>),
+    Metrics(Box<Metrics>),
 }
 
 /// The connections of a VM.
@@ -134,6 +136,19 @@ pub struct PeerEntry {
     pub vm: Option<Vm>,
 }
 
+/// What a server measures of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    /// The number of registered VMs.
+    pub vms: u64,
+    /// The number of VMs with an authenticated connection.
+    pub vms_online: u64,
+    /// The process.
+    pub process: ProcessUsage,
+    /// The counters.
+    pub statistics: Statistics,
+}
+
 /// Position in a paged answer: the last entry that was sent, or the next to examine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -146,6 +161,8 @@ pub enum Cursor {
     FromMember(u64),
     /// The last point that was sent, if any.
     AfterPoint(Option<PointPosition>),
+    /// What precedes the points.
+    BeforePoints,
 }
 
 /// The position of a point in the order of all points.

@@ -227,6 +227,13 @@ pub enum Query {
     VmTable(VmTable),
     /// The VMs for a client that watches, as of this revision or later.
     Snapshot(Revision),
+    /// The server's own metrics, and the latest points if the server is set so.
+    Metrics,
+    /// The VMs as targets of Prometheus.
+    Targets {
+        /// The port of each.
+        port: u16,
+    },
 }
 
 impl Query {

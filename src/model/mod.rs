@@ -32,7 +32,8 @@ pub use access_token::{AccessToken, AccessTokenChange, Reader};
 pub use address_rule::{AddressLists, AddressRule};
 pub use anonymous_access::{AccessGroup, AnonymousAccess};
 pub use answer::{
-    ActionAnswer, Answer, Cursor, Items, Page, PeerEntry, PointPosition, ServerStatus, Statistics, VmPresence,
+    ActionAnswer, Answer, Cursor, Items, Metrics, Page, PeerEntry, PointPosition, ServerStatus, Statistics,
+    VmPresence,
 };
 pub use command::{BadField, Caller, Command, List, Listing, Put, Query, VmOperation};
 pub use command_table::{Access, CommandName};

@@ -46,10 +46,14 @@ pub struct NewPoint {
 pub struct PointFilter {
     /// Only this series; `None` selects all.
     pub key: Option<MetricKey>,
+    /// Only series whose keys begin with this text.
+    pub prefix: Option<MetricKey>,
     /// First timestamp, inclusive.
     pub from: Option<i64>,
     /// Last timestamp, inclusive.
     pub to: Option<i64>,
+    /// Only the latest of the points of each series.
+    pub is_latest: bool,
 }
 
 /// Points of one series, in ascending order of time.
@@ -115,6 +119,11 @@ impl MetricValue {
 }
 
 impl PointFilter {
+    /// The text that the keys begin with.
+    pub fn prefix(&self) -> &str {
+        self.prefix.as_ref().map_or("", MetricKey::as_str)
+    }
+
     /// First and last timestamp, inclusive.
     pub fn time_range(&self) -> (i64, i64) {
         (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX))

@@ -9,6 +9,10 @@ pub enum WebResource {
     VmTable,
     /// `/ui/points`: points as JSON.
     Points,
+    /// `/metrics`: the server's own metrics, for Prometheus.
+    Metrics,
+    /// `/sd/prometheus`: the VMs as targets of Prometheus.
+    Targets,
 }
 
 /// Whether a VM has an authenticated connection.
@@ -40,6 +44,8 @@ impl WebResource {
         match path {
             "/ui/vms" => Some(WebResource::VmTable),
             "/ui/points" => Some(WebResource::Points),
+            "/metrics" => Some(WebResource::Metrics),
+            "/sd/prometheus" => Some(WebResource::Targets),
             _ => None,
         }
     }

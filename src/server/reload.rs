@@ -94,6 +94,7 @@ pub(super) fn app_settings(config: &Config) -> app::Settings {
         logins: config.logins,
         log_addresses: config.log_addresses,
         conversion_delay: config.conversion_delay.clone(),
+        metrics_points: config.metrics_points,
         inline_bytes_max: limits::INLINE_BYTES_MAX,
     }
 }

@@ -10,6 +10,8 @@ use crate::model::{MetricKey, PointFilter, Series};
 pub struct ScanRange<'f> {
     /// The only key; `None`: all.
     pub key: Option<&'f MetricKey>,
+    /// The text that the keys begin with.
+    pub prefix: &'f str,
     /// The first series.
     pub series: SeriesId,
     /// The first timestamp of the first series.
@@ -18,6 +20,8 @@ pub struct ScanRange<'f> {
     pub from: i64,
     /// The last timestamp.
     pub to: i64,
+    /// Only the latest point of each series, in this range.
+    pub is_latest: bool,
 }
 
 /// The reads of points, on one connection.
@@ -36,10 +40,13 @@ pub trait PointStore {
         after: Option<PointPosition>,
         count_max: usize,
     ) -> Result<PointPage, StoreError> {
-        match ScanRange::new(filter, after) {
-            Some(range) => self.scan(&range, count_max.max(1)),
-            None => Ok(PointPage::default()),
+        let Some(range) = ScanRange::new(filter, after) else { return Ok(PointPage::default()) };
+        let mut page = self.scan(&range, count_max.max(1))?;
+        if let Some(next) = page.next.as_mut().filter(|_| filter.is_latest) {
+            // A later point of the same series would be another latest one.
+            next.timestamp = i64::MAX;
         }
+        Ok(page)
     }
 
     /// As [`PointStore::points_after`]; `count_max` is at least one.
@@ -86,7 +93,8 @@ impl ScanRange<'_> {
             Some(PointPosition { series, timestamp: i64::MAX }) => (SeriesId(series.0.checked_add(1)?), from),
             Some(PointPosition { series, timestamp }) => (series, from.max(timestamp + 1)),
         };
-        Some(ScanRange { key: filter.key.as_ref(), series, series_from, from, to })
+        let (key, prefix, is_latest) = (filter.key.as_ref(), filter.prefix(), filter.is_latest);
+        Some(ScanRange { key, prefix, series, series_from, from, to, is_latest })
     }
 
     /// Whether it begins at the first series.

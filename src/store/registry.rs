@@ -46,6 +46,21 @@ pub trait RegistryStore {
     /// All access tokens, in ascending order of id: at most [`limits::ACCESS_TOKENS_MAX`].
     fn access_tokens(&mut self) -> Result<Vec<AccessToken>, StoreError>;
 
+    /// The number of VMs.
+    ///
+    /// This reads all VMs. A store can do better.
+    fn vm_count(&mut self) -> Result<u64, StoreError> {
+        let (mut count, mut after) = (0, VmId(0));
+        loop {
+            let page = self.vms_after(after, limits::PAGE_ROWS_MAX)?;
+            count += page.vms.len() as u64;
+            match page.vms.last() {
+                Some(last) if !page.is_last => after = last.id,
+                _ => return Ok(count),
+            }
+        }
+    }
+
     /// Begins a group of reads that ends with [`RegistryStore::end_reads`]. A store may run them in one
     /// transaction, so that they see one state.
     fn begin_reads(&mut self) {}

@@ -36,9 +36,53 @@ pub fn effective_uid() -> u32 {
 
 /// Resident memory of this process in KiB, if the system reports it.
 pub fn resident_kib() -> Option<u64> {
+    status_kib("VmRSS:")
+}
+
+fn status_kib(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
+}
+
+/// What this process uses of the system; what it does not report is zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProcessUsage {
+    /// The time that its threads have run.
+    pub cpu: Duration,
+    /// Bytes of memory in RAM.
+    pub resident_bytes: u64,
+    /// Bytes of address space.
+    pub virtual_bytes: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// The most descriptors that it may open.
+    pub descriptors_max: u64,
+}
+
+/// What this process uses now. Reads files of the system, one line for each open descriptor.
+pub fn usage() -> ProcessUsage {
+    let kib = |name| status_kib(name).unwrap_or(0);
+    // SAFETY: all-zero bytes are a valid value of this plain struct.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both have the types that the calls fill in. They can't fail for these resources; otherwise the values
+    // stay zero.
+    unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, &mut used);
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+    }
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    ProcessUsage {
+        cpu: time(used.ru_utime) + time(used.ru_stime),
+        resident_bytes: kib("VmRSS:") << 10,
+        virtual_bytes: kib("VmSize:") << 10,
+        // The folder itself is open meanwhile.
+        descriptors: fs::read_dir("/proc/self/fd").map_or(0, |open| open.count().saturating_sub(1)) as u64,
+        descriptors_max: limit.rlim_cur,
+    }
 }
 
 /// Time since boot, including time suspended.
@@ -58,6 +102,23 @@ mod tests {
     fn resident_memory_is_plausible() {
         let kib = resident_kib().expect("Linux reports it");
         assert!((100..100 << 20).contains(&kib), "{kib}");
+    }
+
+    #[test]
+    fn the_usage_follows_what_the_process_does() {
+        let before = usage();
+        assert!(
+            before.resident_bytes > 100 << 10 && before.virtual_bytes >= before.resident_bytes,
+            "{before:?}"
+        );
+        assert!((3..=before.descriptors_max).contains(&before.descriptors), "{before:?}");
+        let files: Vec<_> =
+            (0..200).map(|_| fs::File::open("/dev/null").expect("it can be opened")).collect();
+        // Tests beside this one open and close some, too.
+        assert!(usage().descriptors > before.descriptors + 100, "{before:?} {:?}", usage());
+        while usage().cpu <= before.cpu {
+            std::hint::black_box(files.len());
+        }
     }
 
     #[test]

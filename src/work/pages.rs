@@ -3,8 +3,9 @@
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
-use crate::model::{Cursor, Items, Peer, PeerEntry, PointFilter, PointPosition, Vm};
+use crate::model::{Cursor, Items, Metrics, Peer, PeerEntry, PointFilter, PointPosition, Vm};
 use crate::store::{PointPage, PointStore, RegistryStore, Store, StoreError, VmPage};
+use crate::sys::process;
 
 /// The page to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,7 @@ pub enum PageRequest {
     EverConnected { after: VmId },
     Members { members: Vec<MemberIndex>, next: Option<Cursor> },
     Points { filter: PointFilter, after: Option<PointPosition> },
+    Metrics { next: Option<Cursor> },
 }
 
 /// The entries of a page, and where the next page begins; `None` after the last.
@@ -107,6 +109,11 @@ impl PageRequest {
                 peers_page(store.registry(), *only_authenticated, peers, *next)
             }
             PageRequest::Points { filter, after } => points_page(store.points(), filter, *after),
+            PageRequest::Metrics { next } => {
+                let (vms, process) = (store.registry().vm_count()?, process::usage());
+                let metrics = Metrics { vms, process, ..Metrics::default() };
+                Ok(PageRead { items: Items::Metrics(Box::new(metrics)), next: *next })
+            }
             PageRequest::Members { members, next } => members_page(store.registry(), members, *next),
         }
     }

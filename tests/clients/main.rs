@@ -23,6 +23,8 @@ mod page;
 mod program_client;
 #[path = "../common/programs.rs"]
 mod programs;
+#[cfg(feature = "page")]
+mod prometheus;
 mod python_module;
 #[cfg(feature = "websocket")]
 mod recipes;

@@ -189,11 +189,14 @@ fn points_are_json() {
         ("key=k&from=2&to=2", json!({"k": [[2, 2.0]]})),
         ("key=a%25b&from=", json!({"a%b": [[1, 1.0]]})),
         ("key=none", json!({})),
+        ("prefix=k", json!({"k": [[1, 1.0], [2, 2.0], [3, 3.0]]})),
+        ("prefix=a%25&to=5", json!({"a%b": [[1, 1.0]]})),
+        ("prefix=none", json!({})),
     ] {
         let (status, reply) = fetch([&format!("{points}?{query}")]).json();
         assert_eq!((status, &reply["status"], &reply["data"]), (200, &json!("success"), &wanted), "{query}");
     }
-    for bad in ["", "key=", "key=a+b", "key=k&from=x", "key=k&to=1.5"] {
+    for bad in ["", "key=", "key=k&prefix=k", "prefix=a+b", "key=a+b", "key=k&from=x", "key=k&to=1.5"] {
         assert_error(&fetch([&format!("{points}?{bad}")]), 400);
     }
 }

@@ -81,6 +81,7 @@ impl Simulation {
         let random = world.borrow_mut().env.random.fork();
         let app_settings = app::Settings {
             // A greedy client keeps the workers busy with conversions.
+            metrics_points: false,
             inline_bytes_max: if config.has_greedy_client { 0 } else { config.inline_bytes_max },
             vms_max: 1000,
             token_lifetime: limits::TOKEN_LIFETIME,

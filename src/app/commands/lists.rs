@@ -5,8 +5,8 @@ use super::{App, Context, Continue, Next, Resume, StageInfo, vm_table};
 use crate::ids::{ConnId, DiskId, VmId};
 use crate::limits;
 use crate::model::{
-    CommandName, Cursor, Failure, Items, List, Listing, Login, Membership, Page, PeerEntry, Principal, Query,
-    Vm,
+    CommandName, Cursor, Failure, Items, List, Listing, Login, Membership, Metrics, Page, PeerEntry,
+    PointFilter, Principal, Query, Vm,
 };
 use crate::work::pages::{PageRead, PageRequest};
 use crate::work::{Read, Requester, Work, WorkResult, WrongResult};
@@ -33,7 +33,8 @@ impl App {
             Query::List(List::AuthorizedVms | List::ConnectedVms) => Cursor::FromMember(0),
             Query::Points(_) => Cursor::AfterPoint(None),
             Query::VmTable(table) => Cursor::AfterVm(table.after),
-            Query::Snapshot(_) => Cursor::AfterVm(VmId(0)),
+            Query::Targets { .. } | Query::Snapshot(_) => Cursor::AfterVm(VmId(0)),
+            Query::Metrics => Cursor::BeforePoints,
         };
         self.begin_page(context.conn, Listing { command, query, caller: context.caller }, first)
     }
@@ -93,7 +94,20 @@ impl App {
                 let Cursor::AfterPoint(after) = cursor else { return None };
                 return Some(PageRequest::Points { filter: filter.clone(), after });
             }
-            Query::VmTable(_) | Query::Snapshot(_) => List::AllVms,
+            Query::VmTable(_) | Query::Targets { .. } | Query::Snapshot(_) => List::AllVms,
+            Query::Metrics => {
+                return match cursor {
+                    Cursor::BeforePoints => {
+                        let next = self.settings.metrics_points.then_some(Cursor::AfterPoint(None));
+                        Some(PageRequest::Metrics { next })
+                    }
+                    Cursor::AfterPoint(after) => {
+                        let filter = PointFilter { is_latest: true, ..PointFilter::default() };
+                        Some(PageRequest::Points { filter, after })
+                    }
+                    _ => None,
+                };
+            }
         };
         Some(match (list, cursor) {
             (List::AllVms, Cursor::AfterVm(after)) => {
@@ -128,6 +142,10 @@ impl App {
                         .map(|(of, peer)| (peer, of))
                         .collect(),
                 )
+            }
+            Items::Metrics(metrics) => {
+                let vms_online = self.presence.online_count() as u64;
+                Items::Metrics(Box::new(Metrics { vms_online, ..*metrics }))
             }
             items => items,
         }

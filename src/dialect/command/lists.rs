@@ -63,7 +63,7 @@ pub(super) fn write_page(
                 write_observed_peer(entry, presence, output);
             });
         }
-        Items::Points(_) => debug_assert!(false, "no list has points"),
+        Items::Points(_) | Items::Metrics(_) => debug_assert!(false, "no list has them"),
     }
     if page.next.is_none() {
         write_raw(output, "]");

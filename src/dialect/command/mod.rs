@@ -158,7 +158,9 @@ pub(super) fn encode_page(
     match page.listing.query {
         Query::List(list) => lists::write_page(list, page, is_first, progress, output),
         Query::Points(_) => points::write_page(page, progress, output),
-        Query::VmTable(_) => debug_assert!(false, "a table is of another dialect"),
+        Query::VmTable(_) | Query::Metrics | Query::Targets { .. } => {
+            debug_assert!(false, "it is of another dialect");
+        }
         Query::Snapshot(_) => {}
     }
     if page.next.is_none() {

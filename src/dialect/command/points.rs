@@ -58,7 +58,7 @@ fn read_get(data: &JsonFields<'_>) -> Result<Command, Failure> {
     let key = read_key(JsonPath::Root, data.value_or_null("key"))?;
     let bound = |name| data.value(name).map(|value| read_bound(name, value)).transpose();
     let key = Some(key).filter(|key| key.as_str() != ALL);
-    Ok(Command::Get(PointFilter { key, from: bound("from")?, to: bound("to")? }))
+    Ok(Command::Get(PointFilter { key, from: bound("from")?, to: bound("to")?, ..PointFilter::default() }))
 }
 
 /// Reads the point in `fields`, and whether it has a timestamp.

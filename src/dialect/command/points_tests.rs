@@ -46,9 +46,12 @@ fn get_has_a_key_and_optional_bounds() {
     for (data, wanted) in [
         (r#"{"key":"*"}"#, PointFilter::default()),
         (r#"{"key":"\u002a"}"#, PointFilter::default()),
-        (r#"{"key":"**"}"#, PointFilter { key: key("**"), from: None, to: None }),
-        (r#"{"key":"a","from":-5}"#, PointFilter { key: key("a"), from: Some(-5), to: None }),
-        (r#"{"to":1,"from":2,"key":"*"}"#, PointFilter { key: None, from: Some(2), to: Some(1) }),
+        (r#"{"key":"**"}"#, PointFilter { key: key("**"), ..PointFilter::default() }),
+        (r#"{"key":"a","from":-5}"#, PointFilter { key: key("a"), from: Some(-5), ..PointFilter::default() }),
+        (
+            r#"{"to":1,"from":2,"key":"*"}"#,
+            PointFilter { from: Some(2), to: Some(1), ..PointFilter::default() },
+        ),
     ] {
         assert_eq!(request("get", data).command, Ok(Command::Get(wanted)), "{data}");
     }

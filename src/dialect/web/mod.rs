@@ -2,15 +2,17 @@
 //! text. Errors, and points, are written as those of `command`.
 
 mod html;
+mod metric_table;
 mod parameters;
+mod prometheus;
 
 use super::command;
 use super::page_progress::PageProgress;
 use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
-    BadField, Command, CommandName, Dialect, Failure, MetricKey, Page, PointFilter, Query, Request, Scope,
-    VmState, VmTable, WebResource,
+    BadField, Command, CommandName, Dialect, Failure, KeyError, MetricKey, Page, PointFilter, Query, Request,
+    Scope, VmState, VmTable, WebResource,
 };
 use parameters::Parameters;
 
@@ -31,11 +33,29 @@ fn read(resource: WebResource, parameters: &Parameters) -> Result<Query, BadFiel
             rows_left: limits::VM_TABLE_ROWS_MAX,
             full_at: None,
         }),
+        WebResource::Metrics => Query::Metrics,
+        WebResource::Targets => {
+            let port = parameters.integer("port", 1..=u16::MAX.into())?;
+            let port = port.and_then(|port| u16::try_from(port).ok());
+            Query::Targets { port: port.ok_or_else(|| BadField("missing field: port".into()))? }
+        }
         WebResource::Points => {
-            let key = parameters.required("key")?;
-            let key = MetricKey::parse(key).map_err(|_| parameters.bad("key", "the key of a series"))?;
+            let key_in = |name| match parameters.get(name).map(MetricKey::parse) {
+                Some(Err(_)) => Err(parameters.bad(name, KeyError::ALLOWED)),
+                key => Ok(key.and_then(Result::ok)),
+            };
+            let (key, prefix) = (key_in("key")?, key_in("prefix")?);
+            if key.is_some() == prefix.is_some() {
+                return Err(BadField("key, prefix: one of them must be given, and not both".into()));
+            }
             let bound = |name| parameters.integer(name, i64::MIN..=i64::MAX);
-            Query::Points(PointFilter { key: Some(key), from: bound("from")?, to: bound("to")? })
+            Query::Points(PointFilter {
+                key,
+                prefix,
+                from: bound("from")?,
+                to: bound("to")?,
+                is_latest: false,
+            })
         }
     })
 }
@@ -44,6 +64,8 @@ fn read(resource: WebResource, parameters: &Parameters) -> Result<Query, BadFiel
 pub fn encode_page(page: &Page, progress: &mut PageProgress, output: &mut Vec<u8>) {
     match &page.listing.query {
         Query::VmTable(table) => html::write_page(table, page, progress, output),
+        Query::Metrics => prometheus::write_page(page, progress, output),
+        Query::Targets { port } => prometheus::write_targets(*port, page, progress, output),
         Query::Points(_) => command::encode_page(None, page, progress, output),
         Query::List(_) | Query::Snapshot(_) => debug_assert!(false, "a list is of another dialect"),
     }

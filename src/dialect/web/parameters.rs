@@ -29,11 +29,6 @@ impl<'a> Parameters<'a> {
         values.map(|(_, value)| &**value).next().filter(|value| !value.is_empty())
     }
 
-    /// The parameter `name`, which must not be absent.
-    pub(super) fn required(&self, name: &str) -> Result<&str, BadField> {
-        self.get(name).ok_or_else(|| BadField(format!("missing field: {name}")))
-    }
-
     /// A text of at most so many bytes.
     pub(super) fn text(&self, name: &str, bytes_max: usize) -> Result<&str, BadField> {
         match self.get(name).unwrap_or_default() {
@@ -148,7 +143,6 @@ mod tests {
                 parameters.text("long", 4).map(drop),
                 "long: xxxxx is not allowed; it must be a text of at most 4 bytes",
             ),
-            (parameters.required("none").map(drop), "missing field: none"),
         ] {
             assert_eq!(bad, Err(BadField(wanted.into())));
         }

@@ -160,7 +160,10 @@ impl FramingCodec for HttpCodec {
         };
         let content_type = match reply.page.listing.query {
             Query::VmTable(_) => ContentType::Html,
-            Query::List(_) | Query::Points(_) | Query::Snapshot(_) => ContentType::Json,
+            Query::Metrics => ContentType::Metrics,
+            Query::List(_) | Query::Points(_) | Query::Targets { .. } | Query::Snapshot(_) => {
+                ContentType::Json
+            }
         };
         if exchange.is_head {
             if is_first {

@@ -100,7 +100,10 @@ fn puts_and_gets_answer_in_the_documented_format() {
 
     bench.input.push(b"get test_key \n");
     let (seq, filter) = bench.get();
-    assert_eq!(filter, PointFilter { key: Some(MetricKey::from_store("test_key")), from: None, to: None });
+    assert_eq!(
+        filter,
+        PointFilter { key: Some(MetricKey::from_store("test_key")), ..PointFilter::default() }
+    );
     bench.answer_page(seq, vec![test_key(&[(1_503_319_739, 13.0), (1_503_319_740, 12.0)])], None);
     assert_eq!(bench.written(), "ok\ntest_key 13.0 1503319739\ntest_key 12.0 1503319740\n\n");
 

@@ -1,7 +1,7 @@
 //! The contract of all stores: one suite of tests that runs on each store.
 //!
 //! [`registry`] tests VMs and disks, [`by_id`] VMs named by their ids, [`managed`] those that servers run, [`tokens`]
-//! tokens and logins, [`access_tokens`] access tokens, [`last_seen`] when VMs were last seen, [`changes`] those of other processes, [`points`] points, [`concurrency`] batches and concurrent connections, [`point_concurrency`] those that put and remove points.
+//! tokens and logins, [`access_tokens`] access tokens, [`last_seen`] when VMs were last seen, [`changes`] those of other processes, [`points`] points, [`concurrency`] batches and concurrent connections, [`point_filters`] which points are read, [`point_concurrency`] connections that put and remove points.
 
 mod access_tokens;
 mod by_id;
@@ -12,6 +12,7 @@ mod concurrency;
 mod last_seen;
 mod managed;
 mod point_concurrency;
+mod point_filters;
 pub(super) mod points;
 mod registry;
 mod tokens;

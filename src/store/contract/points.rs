@@ -23,7 +23,8 @@ contract! {
 }
 
 const KEYS_MAX: u64 = 1000;
-pub(in super::super) const ALL: PointFilter = PointFilter { key: None, from: None, to: None };
+pub(in super::super) const ALL: PointFilter =
+    PointFilter { key: None, prefix: None, from: None, to: None, is_latest: false };
 pub(in super::super) const DONE: WriteOutcome = Ok(Written::Put { refused: Vec::new() });
 
 pub(in super::super) fn key(text: &str) -> MetricKey {
@@ -63,7 +64,7 @@ fn between(from: i64, to: i64) -> PointFilter {
 }
 
 /// The points that match `filter`, read in pages of `count_max`.
-fn read(store: &mut dyn Store, filter: &PointFilter, count_max: usize) -> Vec<(String, i64, f64)> {
+pub(super) fn read(store: &mut dyn Store, filter: &PointFilter, count_max: usize) -> Vec<(String, i64, f64)> {
     let mut found = Vec::new();
     let mut after = None;
     for _ in 0..10_000 {
@@ -287,7 +288,7 @@ fn points_are_found_by_key_and_time(fixture: &Fixture) {
     let new: Vec<(&str, i64, f64)> =
         (0..10).flat_map(|at| [("a", at, at as f64), ("b", at * 10, at as f64)]).collect();
     assert_eq!(run(&mut *store, put(&new)), DONE);
-    let filter = |from, to| PointFilter { key: Some(key("a")), from, to };
+    let filter = |from, to| PointFilter { key: Some(key("a")), from, to, ..ALL };
     for (from, to, expected) in [
         (None, None, 0..10),
         (Some(3), None, 3..10),

@@ -41,7 +41,10 @@ impl ChunkedPoints {
     }
 
     /// The points within `timestamps`, ascending.
-    pub(super) fn range(&self, timestamps: RangeInclusive<i64>) -> impl Iterator<Item = Point> + '_ {
+    pub(super) fn range(
+        &self,
+        timestamps: RangeInclusive<i64>,
+    ) -> impl DoubleEndedIterator<Item = Point> + '_ {
         let (from, to) = timestamps.into_inner();
         let first = self.chunks.range(..=from).next_back().map_or(from, |(first, _)| *first);
         let pieces = (from <= to).then(|| self.chunks.range(first..=to)).into_iter().flatten();

@@ -152,6 +152,10 @@ impl RegistryStore for MemoryStore {
         Ok(self.lock()?.vms.get(&login.id).is_some_and(|row| row.epoch == login.epoch))
     }
 
+    fn vm_count(&mut self) -> Result<u64, StoreError> {
+        Ok(self.lock()?.vms.len() as u64)
+    }
+
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> Result<VmPage, StoreError> {
         self.lock()?.page(after, rows_max, |_| true)
     }

@@ -77,9 +77,15 @@ impl SeriesTable {
             if page.is_full() {
                 return page.finish(true);
             }
-            let from = range.from(*id);
-            let points = row.points.range(from..=range.to);
-            if page.add(*id, || row.key.clone(), points.take(page.rows_needed()).collect()) {
+            if !row.key.as_str().starts_with(range.prefix) {
+                continue;
+            }
+            let mut points = row.points.range(range.from(*id)..=range.to);
+            let points = match range.is_latest {
+                true => points.next_back().into_iter().collect(),
+                false => points.take(page.rows_needed()).collect(),
+            };
+            if page.add(*id, || row.key.clone(), points) {
                 return page.finish(true);
             }
         }

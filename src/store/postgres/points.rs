@@ -295,34 +295,38 @@ impl PointStore for PostgresStore {
     }
 }
 
+/// The statement of a scan. The limited subquery runs for one series after the other, in order, until there are enough
+/// rows.
+macro_rules! scan_sql {
+    ($series:literal, $points:literal) => {
+        concat!(
+            "SELECT s.id, s.key, p.second, p.value
+             FROM (SELECT id, key FROM series WHERE ",
+            $series,
+            " AND id >= $1 ORDER BY id LIMIT $5) s
+             LEFT JOIN LATERAL (
+                SELECT second, value FROM points
+                WHERE series = s.id AND second >= CASE WHEN s.id = $1 THEN $2 ELSE $3::bigint END AND second <= $4
+                ORDER BY second ",
+            $points,
+            ") p ON true
+             LIMIT $5"
+        )
+    };
+}
+
 /// Reads one row for each matching point and for each series without one, in order.
 fn scan(session: &mut PgSession, range: &ScanRange<'_>, count_max: usize) -> Result<PointPage, PgError> {
     // One extra row shows that there are more.
     let rows_max = as_i64(count_max.saturating_add(1));
     let (series, from) = (range.series.0, range.series_from);
-    // The limited subquery runs for one series after the other, in order, until there are enough rows.
-    let rows = match range.key {
-        None => session.query(
-            "SELECT s.id, s.key, p.second, p.value
-             FROM (SELECT id, key FROM series WHERE id >= $1 ORDER BY id LIMIT $5) s
-             LEFT JOIN LATERAL (
-                SELECT second, value FROM points
-                WHERE series = s.id AND second >= CASE WHEN s.id = $1 THEN $2 ELSE $3::bigint END AND second <= $4
-                ORDER BY second LIMIT $5) p ON true
-             LIMIT $5",
-            &[&series, &from, &range.from, &range.to, &rows_max],
-        )?,
-        Some(key) => session.query(
-            "SELECT s.id, s.key, p.second, p.value
-             FROM (SELECT id, key FROM series WHERE key = $6 AND id >= $1) s
-             LEFT JOIN LATERAL (
-                SELECT second, value FROM points
-                WHERE series = s.id AND second >= CASE WHEN s.id = $1 THEN $2 ELSE $3::bigint END AND second <= $4
-                ORDER BY second LIMIT $5) p ON true
-             LIMIT $5",
-            &[&series, &from, &range.from, &range.to, &rows_max, &key.as_str()],
-        )?,
+    let (sql, text) = match (range.key, range.is_latest) {
+        (None, false) => (scan_sql!("starts_with(key, $6)", "LIMIT $5"), range.prefix),
+        (None, true) => (scan_sql!("starts_with(key, $6)", "DESC LIMIT 1"), range.prefix),
+        (Some(key), false) => (scan_sql!("key = $6", "LIMIT $5"), key.as_str()),
+        (Some(key), true) => (scan_sql!("key = $6", "DESC LIMIT 1"), key.as_str()),
     };
+    let rows = session.query(sql, &[&series, &from, &range.from, &range.to, &rows_max, &text])?;
     page(&rows, count_max)
 }
 

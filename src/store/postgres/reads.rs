@@ -94,6 +94,11 @@ impl RegistryStore for PostgresStore {
         self.run(|session| Ok(!session.query(sql, &[&login.id.0, &login.epoch])?.is_empty()))
     }
 
+    fn vm_count(&mut self) -> StoreResult<u64> {
+        let total = self.read_row("SELECT vms FROM vm_total", &[], |row| Ok(row.try_get::<_, i64>(0)?))?;
+        Ok(total.unwrap_or(0).unsigned_abs())
+    }
+
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {
         // Two index scans, each with its own limit, whatever the planner estimates: a join takes six times as
         // long.

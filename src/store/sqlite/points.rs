@@ -82,26 +82,32 @@ fn scan(connection: &Connection, range: &ScanRange<'_>, count_max: usize) -> rus
         let Some(id) = series_id(connection, key)?.map(SeriesId).filter(|id| *id >= range.series) else {
             return Ok(page.finish(false));
         };
-        let points = points_of(&mut query(connection, POINTS_OF)?, range, id, page.rows_needed())?;
+        let points = points_of(&mut query(connection, points_sql(range))?, range, id, page.rows_needed())?;
         let has_more = page.add(id, || key.clone(), points);
         return Ok(page.finish(has_more));
     }
     // The statements overlap and so see one state.
     let mut series = query(connection, SERIES_FROM)?;
-    let mut of_series = query(connection, POINTS_OF)?;
+    let mut of_series = query(connection, points_sql(range))?;
     let mut series = series.query([range.series.0])?;
     while let Some(row) = series.next()? {
         if page.is_full() {
             return Ok(page.finish(true));
         }
-        let id = SeriesId(row.get(0)?);
+        let (id, key) = (SeriesId(row.get(0)?), row.get_ref(1)?.as_str()?);
+        if !key.starts_with(range.prefix) {
+            continue;
+        }
         let points = points_of(&mut of_series, range, id, page.rows_needed())?;
-        let key = row.get_ref(1)?.as_str()?;
         if page.add(id, || MetricKey::from_store(key), points) {
             return Ok(page.finish(true));
         }
     }
     Ok(page.finish(false))
+}
+
+fn points_sql(range: &ScanRange<'_>) -> &'static str {
+    if range.is_latest { LATEST_OF } else { POINTS_OF }
 }
 
 fn points_of(
@@ -129,6 +135,9 @@ const SERIES_AFTER: &str = "SELECT id FROM series WHERE id > ?1 ORDER BY id LIMI
 const POINTS_OF: &str = "SELECT second, value FROM points WHERE series = ?1 AND second BETWEEN ?2 AND ?3
     ORDER BY second LIMIT ?4";
 
+const LATEST_OF: &str = "SELECT second, value FROM points WHERE series = ?1 AND second BETWEEN ?2 AND ?3
+    ORDER BY second DESC LIMIT min(1, ?4)";
+
 const REMOVE_OLDEST: &str = "DELETE FROM points WHERE series = ?1 AND second <= (SELECT max(second) FROM
     (SELECT second FROM points WHERE series = ?1 AND second < ?2 ORDER BY second LIMIT ?3))";
 
@@ -137,5 +146,12 @@ const REMOVE_IF_EMPTY: &str = "DELETE FROM series
 
 /// Statements that must not scan a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 6] =
-    [super::cache::SERIES_OF, SERIES_FROM, SERIES_AFTER, POINTS_OF, REMOVE_OLDEST, REMOVE_IF_EMPTY];
+pub(super) const STATEMENTS: [&str; 7] = [
+    super::cache::SERIES_OF,
+    SERIES_FROM,
+    SERIES_AFTER,
+    POINTS_OF,
+    LATEST_OF,
+    REMOVE_OLDEST,
+    REMOVE_IF_EMPTY,
+];

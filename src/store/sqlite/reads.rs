@@ -8,7 +8,7 @@ use rusqlite::{Connection, Result, Row, ToSql, params};
 
 use super::super::registry::{RegistryStore, VmPage, add_hash_prefix, reuse_name};
 use super::super::{ChangesPage, ChangesPosition, StoreError, as_i64};
-use super::statements::{execute, query};
+use super::statements::{execute, query, query_value};
 use super::store::SqliteStore;
 use super::{access_tokens, changes};
 use crate::clock::UnixSeconds;
@@ -84,6 +84,10 @@ impl RegistryStore for SqliteStore {
 
     fn is_current(&mut self, login: &Login) -> StoreResult<bool> {
         self.read(|connection| is_current(connection, login))
+    }
+
+    fn vm_count(&mut self) -> StoreResult<u64> {
+        self.read(|connection| query_value(connection, "SELECT count(*) FROM vms"))
     }
 
     fn vms_after(&mut self, after: VmId, rows_max: usize) -> StoreResult<VmPage> {

@@ -279,6 +279,12 @@ pub static SECTIONS: &[Section] = &[
                 "metrics-retention",
                 "Removes points whose timestamp is older than this. A key without points is removed as well.",
             ),
+            #[cfg(feature = "page")]
+            (
+                "metrics-points",
+                "Adds the latest point of each key to what [Prometheus](prometheus.md) reads: up to 100 000 lines for each \
+                 scrape.",
+            ),
             (
                 "conversion-delay",
                 "The delay of a [conversion](protocols.md#conversions), drawn at random for each one from this \

@@ -121,6 +121,9 @@ pub(super) static SETTINGS: &[Setting] = &[
         .needing_restart(),
     setting("metrics-retention", "T", "remove points that are older")
         .time(limits::RETENTION, |partial| &mut partial.config.metrics_retention),
+    #[cfg(feature = "page")]
+    setting("metrics-points", "", "GET /metrics has the latest points too")
+        .switch(|partial| &mut partial.config.metrics_points),
     setting("connections-max", "N", "open connections")
         .number(limits::CONNECTIONS, |partial| &mut partial.config.connections_max),
     setting("requests-per-connection", "N", "open ones with an id")

@@ -98,7 +98,8 @@ fn every_setting_works_as_flag_and_as_variable() {
         assert_eq!(look(&run(&[&joined])), *expected, "{joined}");
         assert_eq!(look(&run_in(&[], &[(&variable, variable_value)])), *expected, "{variable}");
     }
-    let switches = ["allow-plaintext", "sealed-onetime-keys", "sealed-tokens", "check-config"];
+    let switches =
+        ["allow-plaintext", "sealed-onetime-keys", "sealed-tokens", "metrics-points", "check-config"];
     let questions = ["help", "version", "show-config"];
     // Those of VMs have tests of their own.
     let others = ["config", "store-file", "log", "log-format", "vms-running-max", "vms-survive"];
