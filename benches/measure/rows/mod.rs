@@ -15,6 +15,7 @@ mod seeded_store;
 mod start;
 mod stored;
 mod ticks;
+mod watch;
 mod web;
 
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "websocket", run: web::websocket },
     Row { name: "websocket-idle", run: web::idle_websockets },
     Row { name: "conversions", run: web::conversions },
+    Row { name: "watch", run: watch::delivery },
+    Row { name: "watch-idle", run: watch::idle_watchers },
     Row { name: "ticks", run: ticks::largest_requests },
 ];
 
