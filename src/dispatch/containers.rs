@@ -144,6 +144,9 @@ impl<J: Jobs> Dispatcher<J> {
             (Ok(WorkResult::Vms(vms)), Some(Owner::Internal(InternalJob::ReadChanged))) => {
                 self.app.watches_mut().end_read(vms);
             }
+            (Ok(WorkResult::Changes(page)), Some(Owner::Internal(InternalJob::ReadOthers))) => {
+                self.app.note_others(page);
+            }
             (Ok(_), Some(Owner::Internal(InternalJob::WriteSeen))) => self.seen_written(now),
             (Err(error), Some(Owner::Internal(job))) => self.internal_failed(job, &error, now.instant),
             (result, Some(Owner::Internal(InternalJob::Step(id, step)))) => {
@@ -214,6 +217,7 @@ impl<J: Jobs> Dispatcher<J> {
             }
             InternalJob::WriteSeen => self.seen_failed(error, now),
             InternalJob::ReadChanged => self.changed_read_failed(error, now),
+            InternalJob::ReadOthers => self.app.watches_mut().read_of_others_failed(now),
             InternalJob::ReadRows(_) | InternalJob::RemoveRows { .. } => {
                 log::debug!("the containers are not compared with the registry yet: {error:?}");
                 self.timers.arm(now + limits::RECONCILE_PAUSE, Timer::Reconcile);

@@ -52,6 +52,8 @@ pub(crate) enum InternalJob {
     WriteSeen,
     /// Reads the VMs that have changed, for clients that watch.
     ReadChanged,
+    /// Reads the changes that other processes make, for the same clients.
+    ReadOthers,
 }
 
 /// A request that waits for a job.

@@ -30,6 +30,10 @@ impl<J: Jobs> Dispatcher<J> {
         if let Some(ids) = self.app.watches_mut().begin_read(now.instant) {
             self.submit_internal(Work::Read(Read::Vms { ids }), InternalJob::ReadChanged, now.instant);
         }
+        if let Some(after) = self.app.watches_mut().begin_read_of_others(now.instant) {
+            let work = Work::Read(Read::Changes { after: Some(after) });
+            self.submit_internal(work, InternalJob::ReadOthers, now.instant);
+        }
         // A timer of the past has fired, and is armed again if more is to do at once.
         self.watch_armed = self.watch_armed.filter(|at| *at > now.instant);
         let next = self.app.watches().next_timer();

@@ -13,6 +13,8 @@ pub const WATCH_PENDING_MAX: usize = WATCH_CHANGES_MAX;
 pub const WATCH_READ_VMS_MAX: usize = 64;
 /// The pause before they are read again, because the store has failed.
 pub const WATCH_RETRY: Duration = Duration::from_millis(500);
+/// The pause between reads of the changes that other processes make in the store: clients see them within two.
+pub const WATCH_OTHERS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long changes are still recorded when no client watches, so that one that has lost its connection can resume.
 pub const WATCH_RESUME_TIME: Duration = Duration::from_secs(300);
 /// Entries of `what` in a request: a page that shows points of some VMs has one for each.

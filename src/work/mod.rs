@@ -104,7 +104,6 @@ pub enum Read {
         ids: Vec<VmId>,
     },
     /// Changes by other processes, at most [`limits::CHANGES_READ_MAX`]; `None`: where the store is now.
-    #[allow(dead_code)] // Until clients can watch.
     Changes {
         after: Option<ChangesPosition>,
     },
@@ -146,7 +145,6 @@ pub enum WorkResult {
     },
     ManagedVms(Vec<VmName>),
     Vms(Vec<Vm>),
-    #[allow(dead_code)] // Until clients can watch.
     Changes(ChangesPage),
     /// A decoded long message.
     Decoded(Result<Box<Request>, Refusal>),
@@ -279,7 +277,6 @@ accessors! {
     token -> (Option<TokenOwner>, bool): WorkResult::Token { owner, current_holds } => (owner, current_holds);
     /// Whether the access token is valid.
     access_token -> bool: WorkResult::AccessToken(is_valid) => is_valid;
-    #[allow(dead_code)] // Until clients can watch.
     changes -> ChangesPage: WorkResult::Changes(page) => page;
     pinged -> (): WorkResult::Pinged => ();
     credentials -> Option<Credentials>: WorkResult::Credentials(credentials) => credentials;

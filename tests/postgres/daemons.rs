@@ -204,3 +204,27 @@ fn no_password_or_its_hash_is_logged_however_much_is_logged() {
     let log = daemon.log();
     assert!(!log.contains("hunter2") && !log.contains("$argon2") && !log.contains(PASSWORD), "{log}");
 }
+
+/// A client that watches one daemon is told of what clients of another do.
+#[test]
+fn daemons_tell_each_others_changes() {
+    let database = Cluster::shared().database();
+    let (one, two) = (daemon_on(&database), daemon_on(&database));
+    let (mut client, mut watching) = (one.client(), two.client());
+    assert_eq!(watching.call(request("watch", json!({})))["message"], "snapshot");
+    let mut next = || {
+        let begun = Instant::now();
+        let reply = watching.reply();
+        assert!(begun.elapsed() < DEADLINE / 4, "it took {:?}", begun.elapsed());
+        (reply["data"]["kind"].clone(), reply["data"]["vm_id"].clone())
+    };
+    client.register("web", &[10]);
+    assert_eq!(next(), (json!("registered"), json!("web")));
+    client.authenticate("web");
+    client.succeed("update", json!({"ram": 7}));
+    assert_eq!(next(), (json!("updated"), json!("web")));
+    one.operator().succeed("remove", json!({"vm_id": "web"}));
+    assert_eq!(next(), (json!("removed"), json!("web")));
+    two.client().register("own", &[]);
+    assert_eq!(next(), (json!("registered"), json!("own")));
+}

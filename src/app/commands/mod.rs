@@ -12,7 +12,7 @@ pub(super) mod points;
 mod server;
 mod vm_table;
 mod vms;
-mod watch;
+pub(super) mod watch;
 
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ pub enum Stage {
     Containers(containers::Stage),
     Operator(operator::Stage),
     Server(server::Stage),
+    Watch(watch::BeginStage),
 }
 
 /// Looks up the owner of the request's token.
@@ -191,6 +192,7 @@ impl Stage {
             Stage::Containers(stage) => stage,
             Stage::Operator(stage) => stage,
             Stage::Server(stage) => stage,
+            Stage::Watch(stage) => stage,
         }
     }
 }
@@ -323,6 +325,7 @@ impl App {
             Stage::Containers(stage) => stage.resume(at, result)?.map(Stage::Containers),
             Stage::Operator(stage) => stage.resume(at, result)?.map(Stage::Operator),
             Stage::Server(stage) => stage.resume(at, result)?.map(Stage::Server),
+            Stage::Watch(begin) => self.go_live(conn, begin, result.changes()?),
         })
     }
 }

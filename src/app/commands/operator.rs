@@ -79,7 +79,7 @@ impl App {
     fn end_logins(&mut self, vm: VmId, end: SessionEnd) -> usize {
         let count = self.presence.end_sessions(vm, end);
         self.presence.membership_mut().release(vm);
-        self.watches.end_of_vm(vm);
+        self.end_watches_of(vm);
         count
     }
 }

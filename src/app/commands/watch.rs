@@ -1,6 +1,6 @@
 //! Live changes: `watch` and `unwatch`; and which changes the writes of all commands make.
 
-use super::{App, Context, Next, Stage};
+use super::{App, Context, Next, Stage, StageInfo, Subject};
 use crate::app::access::Permission;
 use crate::app::container_entry::name_of;
 use crate::app::containers::Step;
@@ -8,31 +8,62 @@ use crate::app::watch::Noted;
 use crate::clock::Instant;
 use crate::ids::{ConnId, ContainerId, VmId};
 use crate::model::{
-    Answer, CommandName, Failure, Items, Listing, Page, Principal, Query, VmChangeKind, VmName, Watch,
+    Answer, Caller, CommandName, Cursor, Failure, Items, Listing, Page, Principal, Query, VmChangeKind,
+    VmName, Watch,
 };
-use crate::store::{StoreError, Written};
-use crate::work::{WorkError, WorkResult};
+use crate::store::{ChangeKind, ChangesPage, StoreError, StoredChange, Written};
+use crate::work::{Read, Work, WorkError, WorkResult};
 
 /// What a write has changed, and `None` for a change that may have happened.
 type Outcome = Option<(Noted, Written)>;
 
+/// The first client watches: the store says where the changes by other processes begin that it is told.
+#[derive(Debug)]
+pub struct BeginStage {
+    watch: Watch,
+    principal: Principal,
+    caller: Caller,
+}
+
+impl StageInfo for BeginStage {
+    fn subject(&self) -> Subject {
+        Subject::None
+    }
+}
+
 impl App {
     pub(super) fn watch(&mut self, context: Context, watch: Watch) -> Next {
-        let (conn, resumes, wants_snapshot) =
-            (context.conn, watch.from.is_some(), watch.filter.wants_snapshot());
-        let client = (context.principal.clone(), context.caller.clone());
-        let begun = self.watches.begin(conn, watch, client, self.random.as_mut(), self.presence.instant());
-        self.presence.record_changes(self.watches.is_live());
-        let query = match begun {
+        let Context { conn, principal, caller, .. } = context;
+        let begin = BeginStage { watch, principal, caller };
+        match self.watches.is_live() || begin.watch.from.is_some() {
+            true => self.begin_watch(conn, begin),
+            false => {
+                Next::Work { work: Work::Read(Read::Changes { after: None }), stage: Stage::Watch(begin) }
+            }
+        }
+    }
+
+    /// Begins to record changes, and the watch of the first client.
+    pub(in crate::app) fn go_live(&mut self, conn: ConnId, begin: BeginStage, now: ChangesPage) -> Next {
+        self.watches.go_live(now.position, self.presence.instant());
+        self.presence.record_changes(true);
+        self.begin_watch(conn, begin)
+    }
+
+    fn begin_watch(&mut self, conn: ConnId, begin: BeginStage) -> Next {
+        let BeginStage { watch, principal, caller } = begin;
+        let (resumes, wants_snapshot) = (watch.from.is_some(), watch.filter.wants_snapshot());
+        let (client, now) = ((principal, caller.clone()), self.presence.instant());
+        let query = match self.watches.begin(conn, watch, client, self.random.as_mut(), now) {
             Err(failure) => return Next::failed(failure),
             Ok(revision) if resumes => return Next::Answer(Answer::Resumed(revision)),
             Ok(revision) => Query::Snapshot(revision),
         };
+        let listing = Listing { command: CommandName::Watch, query, caller };
         if wants_snapshot {
-            return self.list(context, CommandName::Watch, query).map(Stage::Lists);
+            return self.page(conn, listing, Cursor::AfterVm(VmId(0)));
         }
         self.watches.snapshot_sent(conn);
-        let listing = Listing { command: CommandName::Watch, query, caller: context.caller };
         Next::Page(Page { listing, items: Items::ObservedVms(Vec::new()), next: None })
     }
 
@@ -117,6 +148,36 @@ impl App {
     pub fn note_removed(&mut self, names: &[VmName]) {
         self.watches.note_presence(self.presence.take_changes());
         self.watches.note_removed(names);
+    }
+
+    /// Records changes that other processes have made in the store.
+    pub fn note_others(&mut self, page: ChangesPage) {
+        let ChangesPage { changes, ended_tokens, position, has_more, has_gap } = page;
+        if has_gap {
+            self.watches.note_unknown();
+        }
+        self.watches.note_presence(self.presence.take_changes());
+        for StoredChange { kind, vm, name } in changes {
+            match kind {
+                ChangeKind::Registered => self.note_vm(VmChangeKind::Registered, vm),
+                ChangeKind::Updated => self.note_vm(VmChangeKind::Updated, vm),
+                ChangeKind::Removed => {
+                    self.watches.note_removed(&[name]);
+                    self.end_watches_of(vm);
+                }
+                ChangeKind::LoginsEnded => self.end_watches_of(vm),
+            }
+        }
+        if !ended_tokens.is_empty() {
+            let is_ended = |principal: &Principal| matches!(principal, Principal::Reader(reader) if ended_tokens.contains(&reader.token));
+            self.watches.end_of(is_ended);
+        }
+        self.watches.end_read_of_others(position, has_more, self.presence.instant());
+    }
+
+    /// Ends the watches that a VM has begun, whose logins have ended.
+    pub(super) fn end_watches_of(&mut self, vm: VmId) {
+        self.watches.end_of(|principal| matches!(principal, Principal::Vm(login) if login.id == vm));
     }
 
     /// Records the changes of VMs' connections, and passes all changes to the clients that watch.

@@ -6,6 +6,7 @@
 //! kept any more lists again. Nothing is recorded, and nothing allocated, before the first client watches, and from some
 //! minutes after the last one.
 
+mod others;
 mod pending;
 mod prefixes;
 mod ring;
@@ -24,7 +25,9 @@ use crate::model::{
     Caller, Change, Failure, NewPoint, Principal, Revision, Vm, VmChangeKind, VmName, VmPresence, Watch,
     WatchFilter,
 };
+use crate::store::ChangesPosition;
 
+use others::Others;
 use pending::Pending;
 use prefixes::Prefixes;
 use ring::ChangeLog;
@@ -48,6 +51,7 @@ struct Live {
     pending: Pending,
     prefixes: Prefixes,
     watchers: Watchers,
+    others: Others,
     /// When the last client ended; `None` while any watches.
     unwatched_since: Option<Instant>,
     /// The next read of the store begins then at the earliest.
@@ -94,8 +98,14 @@ impl Watches {
         (self.counters, self.live.as_ref().map_or(0, |live| live.watchers.count()))
     }
 
+    /// Records changes from now on. All changes by other processes up to `position` are known to clients that begin later.
+    pub fn go_live(&mut self, position: ChangesPosition, now: Instant) {
+        let last = self.last;
+        self.live.get_or_insert_with(|| Box::new(Live::after(last, position, now)));
+    }
+
     /// Begins the watch of a client, instead of the one that it has; returns the revision from which on it gets changes. It
-    /// gets a snapshot first, unless it resumes.
+    /// gets a snapshot first, unless it resumes. Fails unless changes are recorded.
     pub fn begin(
         &mut self,
         conn: ConnId,
@@ -117,7 +127,7 @@ impl Watches {
         if !from.is_none_or(is_there) {
             return Err(Failure::TooFarBehind);
         }
-        let live = self.live.get_or_insert_with(|| Box::new(Live::after(self.last, now)));
+        let live = self.live.as_mut().ok_or(Failure::TooFarBehind)?;
         let last = live.log.last();
         let added = live.prefixes.add(filter.prefixes(), last);
         added.map_err(|prefixes::Full| Failure::Busy)?;
@@ -157,10 +167,10 @@ impl Watches {
         }
     }
 
-    /// Ends the watches that `vm` has begun.
-    pub fn end_of_vm(&mut self, vm: VmId) {
+    /// Ends the watches of the clients for which `is_theirs` holds, since they may no longer watch.
+    pub fn end_of(&mut self, is_theirs: impl Fn(&Principal) -> bool) {
         if let Some(live) = &mut self.live {
-            live.watchers.end_of_vm(vm);
+            live.watchers.end_of(is_theirs);
         }
     }
 
@@ -228,7 +238,26 @@ impl Watches {
         }
     }
 
-    /// Notes that it has failed, and is tried again after a pause.
+    /// Begins a read of the changes by other processes, if one is due.
+    pub fn begin_read_of_others(&mut self, now: Instant) -> Option<ChangesPosition> {
+        self.live.as_mut()?.others.begin_read(now)
+    }
+
+    /// Ends that read: the changes up to `position` are recorded. `has_more`: the next begins at once.
+    pub fn end_read_of_others(&mut self, position: ChangesPosition, has_more: bool, now: Instant) {
+        if let Some(live) = &mut self.live {
+            live.others.end_read(position, has_more, now);
+        }
+    }
+
+    /// Notes that it has failed.
+    pub fn read_of_others_failed(&mut self, now: Instant) {
+        if let Some(live) = &mut self.live {
+            live.others.read_failed(now);
+        }
+    }
+
+    /// Notes that the read of changed VMs has failed, and is tried again after a pause.
     pub fn read_failed(&mut self, now: Instant) {
         if let Some(live) = &mut self.live {
             live.pending.read_failed();
@@ -265,7 +294,8 @@ impl Watches {
         let live = self.live.as_ref()?;
         let read = Some(live.next_read).filter(|_| live.pending.wants_read());
         let end = live.unwatched_since.map(|since| since + limits::WATCH_RESUME_TIME);
-        read.into_iter().chain(end).chain(live.prefixes.next_sweep()).min()
+        let others = live.others.next_read();
+        read.into_iter().chain(end).chain(live.prefixes.next_sweep()).chain(others).min()
     }
 
     /// Notes that a client may take more.
@@ -329,12 +359,13 @@ impl Watches {
 }
 
 impl Live {
-    fn after(last: u64, now: Instant) -> Live {
+    fn after(last: u64, position: ChangesPosition, now: Instant) -> Live {
         Live {
             log: ChangeLog::after(last),
             pending: Pending::default(),
             prefixes: Prefixes::default(),
             watchers: Watchers::default(),
+            others: Others::after(position, now),
             unwatched_since: Some(now),
             next_read: now,
         }

@@ -41,6 +41,9 @@ fn begin(
 ) -> Result<u64, Failure> {
     let watch = Watch { from, filter: filter(prefixes) };
     let client = (Principal::Anonymous, Caller::default());
+    if watch.from.is_none() {
+        watches.go_live(ChangesPosition::default(), now);
+    }
     let begun = watches.begin(conn(index), watch, client, &mut NoRandom(true), now);
     watches.snapshot_sent(conn(index));
     begun.map(|begun| {
@@ -89,8 +92,9 @@ fn without_random_bytes_no_client_watches() {
     let mut watches = Watches::default();
     let watch = Watch { from: None, filter: filter(&[]) };
     let client = (Principal::Anonymous, Caller::default());
+    watches.go_live(ChangesPosition::default(), at(0));
     let begun = watches.begin(conn(0), watch, client, &mut NoRandom(false), at(0));
-    assert_eq!((begun, watches.is_live()), (Err(Failure::Internal), false));
+    assert_eq!((begun, watches.counters().1), (Err(Failure::Internal), 0));
 }
 
 #[test]
@@ -114,6 +118,7 @@ fn a_client_resumes_as_long_as_changes_are_recorded() {
     assert_eq!(take_all(&mut watches, 1), (vec![4], None));
     watches.end(conn(1), at(30));
     let end = 30 + limits::WATCH_RESUME_TIME.as_secs();
+    watches.begin_read_of_others(at(30));
     assert_eq!(watches.next_timer(), Some(at(end)));
     watches.expire(at(end - 1));
     assert!(watches.is_live());
@@ -194,6 +199,7 @@ fn changes_keep_their_order_while_the_store_is_read() {
     assert!(!watches.has_all(conn(0)));
     assert_eq!(take_all(&mut watches, 0), (vec![], None));
     assert_eq!(watches.next_timer(), Some(at(0)));
+    watches.begin_read_of_others(at(1));
     assert_eq!(watches.begin_read(at(0)), Some(vec![VmId(1)]));
     assert_eq!((watches.begin_read(at(0)), watches.next_timer()), (None, None));
     watches.read_failed(at(5));
@@ -237,6 +243,7 @@ fn a_failed_snapshot_ends_the_watch_that_it_begins_only() {
     let mut watches = Watches::default();
     let watch = || Watch { from: None, filter: filter(&[]) };
     let client = || (Principal::Anonymous, Caller::default());
+    watches.go_live(ChangesPosition::default(), at(0));
     watches.begin(conn(0), watch(), client(), &mut NoRandom(true), at(0)).unwrap();
     watches.snapshot_failed(conn(0), at(1));
     assert_eq!(watches.counters().1, 0);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::ring::ChangeLog;
-use crate::ids::{ConnId, VmId};
+use crate::ids::ConnId;
 use crate::model::{Caller, Change, Failure, Principal, Revision, WatchFilter};
 
 /// The clients.
@@ -97,12 +97,10 @@ impl Watchers {
         }
     }
 
-    /// Ends the watches that `vm` has begun.
-    pub(super) fn end_of_vm(&mut self, vm: VmId) {
-        let is_of_vm =
-            |watcher: &Watcher| matches!(&watcher.principal, Principal::Vm(login) if login.id == vm);
-        let of_vm = self.by_conn.iter().filter(|(_, watcher)| is_of_vm(watcher)).map(|(conn, _)| *conn);
-        for conn in of_vm.collect::<Vec<_>>() {
+    /// Ends the watches of the clients for which `is_theirs` holds, since they may no longer watch.
+    pub(super) fn end_of(&mut self, is_theirs: impl Fn(&Principal) -> bool) {
+        let theirs = self.by_conn.iter().filter(|(_, watcher)| is_theirs(&watcher.principal));
+        for conn in theirs.map(|(conn, _)| *conn).collect::<Vec<_>>() {
             self.end(conn, Failure::AuthenticationRequired);
         }
     }

@@ -1,6 +1,7 @@
 //! What clients get, and in which turn.
 
 use super::*;
+use crate::ids::VmId;
 use crate::model::{ChangeGroup, Login, VmName};
 
 fn conn(index: u32) -> ConnId {
@@ -79,7 +80,7 @@ fn an_ending_watch_gets_its_error_and_no_more_changes() {
         watchers.begin(conn(index), all(), (principal, Caller::default()), 0, false);
     }
     log.push(change(ChangeGroup::Vms, ""));
-    watchers.end_of_vm(VmId(1));
+    watchers.end_of(|principal| *principal == login(1));
     assert_eq!(take_all(&mut watchers, 0, &log), (vec![], Some(Failure::AuthenticationRequired)));
     assert_eq!(take_all(&mut watchers, 1, &log), (vec![1], None));
     assert_eq!(take_all(&mut watchers, 2, &log), (vec![1], None));

@@ -1,6 +1,8 @@
 //! Live changes: `watch` and `unwatch`.
 
 mod delivery;
+#[cfg(feature = "sqlite")]
+mod others;
 mod presence;
 mod rights;
 mod vms;
