@@ -166,6 +166,12 @@ fn hold_the_table(daemon: &Daemon, registers: bool, reader: Option<&str>) {
                 let mut program = ProgramClient::new(framing, place.clone());
                 let rows = rows().into_iter().enumerate().filter(|(_, row)| is_told(opens, row));
                 for (number, mut row) in rows {
+                    let is_watch = matches!(row.command, CommandName::Watch | CommandName::Unwatch);
+                    if is_watch && framing == Framing::Http {
+                        let (status, reply) = program.post(&row.request.to_string());
+                        assert!(status == 400 && reply.contains("use WebSocket"), "{status} {reply}");
+                        continue;
+                    }
                     match reader.filter(|_| asker == Asker::Reader) {
                         Some(token) if framing == Framing::Http => program.use_token(token),
                         // Only the data of these dialects has room for a token.
@@ -176,6 +182,10 @@ fn hold_the_table(daemon: &Daemon, registers: bool, reader: Option<&str>) {
                     }
                     let at = format!("row {number} by {asker:?} over {framing:?}, opens {opens:?}: {row:?}");
                     hold_cell(&mut program, asker, row, opens, registers, &mut observer, &at);
+                    if is_watch {
+                        // A login would end the watch with a message.
+                        std::mem::replace(&mut program, ProgramClient::new(framing, place.clone())).close();
+                    }
                 }
                 program.close();
                 if framing == Framing::Http {

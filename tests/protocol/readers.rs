@@ -160,3 +160,23 @@ fn a_change_of_a_token_holds_for_the_next_request() {
     let log = daemon.log();
     assert!(![&*token, &other, for_verbs].iter().any(|token| log.contains(token)), "{log}");
 }
+
+/// The tool tells the store, which the daemon asks while a client watches.
+#[test]
+fn a_watch_ends_with_the_token_of_its_reader() {
+    let daemon = daemon();
+    let mut others = stranger(&daemon);
+    let other = with(&daemon.reader_token("prometheus"), "watch", json!({"what": ["vms"]}));
+    assert_eq!(others.call(other)["message"], "snapshot");
+    for (number, command) in [(2, "disable"), (3, "remove")] {
+        let token = daemon.reader_token("grafana");
+        let mut client = stranger(&daemon);
+        let snapshot = client.call(with(&token, "watch", json!({"what": ["vms"]})));
+        assert_eq!(snapshot["data"]["vms"][0]["id"], 1, "{snapshot}");
+        daemon.token_command(&[command, &number.to_string()]).expect_success();
+        assert_eq!(client.error(), LOGIN, "{command}");
+        assert_eq!(client.fail(with(&token, "watch", json!({}))), INVALID);
+    }
+    daemon.operator().succeed("update", json!({"vm_id": "a", "ram": 7}));
+    assert_eq!(others.reply()["data"]["kind"], "updated", "the other watch goes on");
+}
