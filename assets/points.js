@@ -39,11 +39,12 @@ export class Points {
     return () => this.listeners.delete(listener);
   }
 
-  // Calls `take(point)` with each new point whose key begins with `prefix`; returns what ends it.
-  follow(prefix, take, again) {
-    const taker = { prefix, take, again };
+  // Calls `take(key, timestamp, value)` with each new point whose key begins with `prefix`, and before that, and after
+  // each gap, `begin()`, where the history up to then can be asked for; returns what ends it.
+  follow(prefix, take, begin) {
+    const taker = { prefix, take, begin };
     this.takers.add(taker);
-    this.settle();
+    this.settle(0);
     return () => {
       this.takers.delete(taker);
       this.settle();
@@ -67,27 +68,31 @@ export class Points {
     return this.ask(`/ui/points?${query}`);
   }
 
-  settle() {
+  // Watches what is wanted, once that has not changed for a moment.
+  settle(pause = SETTLE_MS) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       const wanted = [...[...this.takers].map(({ prefix }) => prefix), ...this.sight].slice(0, PREFIXES_MAX);
       const prefixes = JSON.stringify(wanted.map((prefix) => `points:${prefix}`));
-      if (prefixes !== this.prefixes) {
-        this.prefixes = prefixes;
-        if (wanted.length === 0) this.channel.end();
-        else if (this.channel.isOpen()) this.watch();
-        else if (this.channel.timer == null) this.channel.open();
-      }
-      this.fetch();
-    }, SETTLE_MS);
+      if (prefixes === this.prefixes) return this.fetch();
+      this.prefixes = prefixes;
+      if (wanted.length === 0) this.channel.end();
+      else if (this.channel.isOpen()) this.watch();
+      else if (this.channel.timer == null) this.channel.open();
+    }, pause);
   }
 
   greet() {
     // Points may have come while there was no connection.
     for (const series of this.series.values()) Object.assign(series, { asked: 0, isWhole: false });
     this.watch();
+  }
+
+  // New points come from now on: the history has those before.
+  begin() {
+    this.channel.settle();
+    for (const { begin } of this.takers) begin();
     this.fetch();
-    for (const { again } of this.takers) again();
   }
 
   watch() {
@@ -96,7 +101,7 @@ export class Points {
 
   take({ status, message, data }) {
     if (status !== "success") return this.channel.reopen();
-    if (message === "snapshot") this.channel.settle();
+    if (message === "snapshot") this.begin();
     if (message !== "change" || data.kind !== "points") return;
     for (const { key, value, timestamp } of data.points) {
       const series = this.series.get(key);

@@ -5,6 +5,15 @@ import { matcher } from "{{fleet.js}}";
 
 const PERIOD_MS = 2000;
 
+// The figures on top: a name, whether it is a rate, how it is written.
+const FIGURES = [
+  ["vmherd_connections", false, (value) => `${count(value)} connections`],
+  ["vmherd_requests_total", true, (value) => `${digits(value)} requests a second`],
+  ["vmherd_points_put_total", true, (value) => `${digits(value)} points a second`],
+  ["process_resident_memory_bytes", false, (value) => `${bytes(value)} of memory`],
+  ["process_cpu_seconds_total", true, (value) => `${digits(100 * value)} % of a processor`],
+];
+
 export class ServerView {
   constructor(context) {
     this.context = context;
@@ -14,11 +23,12 @@ export class ServerView {
       type: "search", id: "filter", placeholder: "Filter  ( / )", "aria-label": "Filter counters", spellcheck: "false",
       autocomplete: "off", input: () => context.change({ filter: this.filter.value }),
     });
+    this.figures = el("p", { class: "sums" });
     this.note = el("p", { class: "note", role: "status" });
     this.body = el("tbody");
     const head = (label, align) => el("th", { scope: "col", class: align }, label);
     this.element = el("div", { class: "server" }, el("h1", { class: "unseen" }, "Server"),
-      el("div", { class: "bar" }, this.filter), this.note,
+      el("div", { class: "bar" }, this.figures, this.filter), this.note,
       el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Counters" },
         el("table", { class: "counters" },
           el("thead", {}, el("tr", {}, head("Counter"), head("Value", "number"), head("Per second", "number"), head("Meaning"))),
@@ -32,7 +42,10 @@ export class ServerView {
     const { filter = "" } = this.context.params;
     if (this.filter.value !== filter) this.filter.value = filter;
     const matches = matcher(filter);
-    for (const { row, haystack } of this.rows.values()) row.hidden = !matches(haystack);
+    for (const { row, haystack, labels, value } of this.rows.values()) {
+      // Of those with labels, such as one for each command, only what has happened, unless they are looked for.
+      row.hidden = !matches(haystack) || (filter === "" && labels !== "" && value === 0);
+    }
   }
 
   destroy() {
@@ -60,17 +73,27 @@ export class ServerView {
       if (known == null) {
         const [number, rate] = [el("td", { class: "number" }), el("td", { class: "number" })];
         const row = el("tr", {}, el("th", { scope: "row" }, el("bdi", {}, ...broken(id))), number, rate, el("td", {}, help ?? ""));
-        known = { row, number, rate, haystack: `${id} ${help}`.toLowerCase() };
+        known = { row, number, rate, name, labels, haystack: `${id} ${help}`.toLowerCase() };
         this.rows.set(id, known);
         this.body.append(row);
       }
       setText(known.number, written(name, value));
       if (type === "counter" && known.at != null) {
-        const rate = Math.max(0, value - known.value) / (at - known.at);
-        setText(known.rate, rate === 0 ? "–" : digits(rate));
+        known.speed = Math.max(0, value - known.value) / (at - known.at);
+        setText(known.rate, known.speed === 0 ? "–" : digits(known.speed));
       }
       Object.assign(known, { at, value });
     }
+    const texts = FIGURES.map(([name, isRate, write]) => {
+      const rows = [...this.rows.values()].filter((row) => row.name === name);
+      const values = rows.map(({ value, speed }) => (isRate ? speed : value)).filter((value) => value != null);
+      return values.length === 0 ? "" : write(values.reduce((sum, value) => sum + value, 0));
+    });
+    const figures = texts.filter(Boolean).map((text) => {
+      const [number, ...rest] = text.split(" ");
+      return el("span", {}, el("b", {}, number), ` ${rest.join(" ")}`);
+    });
+    this.figures.replaceChildren(...figures);
     this.update();
   }
 }

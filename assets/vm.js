@@ -40,7 +40,7 @@ export class VmView {
       el("div", { class: "bar ranges", role: "group", "aria-label": "Time range of the plots" },
         move("Earlier", "‹", -0.5), ...this.ranges, move("Later", "›", 0.5), this.zoomed),
       this.noPoints, this.figures);
-    this.forget = context.points.follow(`${this.name}.`, (...point) => this.take(...point), () => this.load());
+    this.forget = context.points.follow(`${this.name}.`, (...point) => this.take(...point), () => this.begin());
     this.timer = setInterval(() => this.tick(), DRAW_MS);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.recolour = () => this.each((plot) => plot.rebuild());
@@ -76,8 +76,8 @@ export class VmView {
     this.facts.replaceChildren(
       ...fact("ID", String(entry.id)), ...fact("RAM", ram(entry.ram)), ...fact("CPU", count(entry.cpu)),
       ...fact("Disks", entry.disks.length === 0 ? "none" : `${entry.disks.length} · ${disk(size)}`),
-      ...fact("Last seen", entry.last_seen == null ? "never" : date(entry.last_seen)),
-      ...(entry.connected_since == null ? [] : fact("Connected since", date(entry.connected_since))));
+      ...(entry.connected_since != null ? fact("Connected since", date(entry.connected_since))
+        : fact("Last seen", entry.last_seen == null ? "never" : date(entry.last_seen))));
     fill(this.sessions, ["Address"], entry.addrs.map((addr) => [address(addr)]), "It has no connection.");
     fill(this.disks, ["ID", "Size"], entry.disks.map(({ id, disk_size }) => [String(id), disk(disk_size)]), "It has none.");
     const events = this.context.fleet.events.filter(({ name }) => name === this.name).slice(0, 10);
@@ -102,6 +102,11 @@ export class VmView {
       set(button, { "aria-pressed": String(!this.fixed && button.dataset.range === this.range) });
     }
     setText(this.zoomed, this.fixed ? `${date(from)} to ${date(to)}` : "live");
+    if (this.hasBegun) this.load();
+  }
+
+  begin() {
+    this.hasBegun = true;
     this.load();
   }
 
@@ -122,11 +127,14 @@ export class VmView {
 
   async load() {
     const [from, to] = this.span();
-    const asked = (this.asked = {});
+    const asked = (this.asked = []);
     try {
       const found = await this.context.points.history(`${this.name}.`, from, to);
       if (this.asked !== asked || this.isOver) return;
+      this.asked = null;
       this.points = new Map(Object.entries(found).filter(([key]) => this.owns(key)));
+      // Those that came meanwhile may not be in the history.
+      for (const point of asked) this.add(...point);
       this.isFound = true;
       this.draw();
     } catch (error) {
@@ -142,8 +150,13 @@ export class VmView {
     return true;
   }
 
-  take(key, at, value) {
-    if (!this.owns(key)) return;
+  take(...point) {
+    if (!this.owns(point[0])) return;
+    this.asked?.push(point);
+    this.add(...point);
+  }
+
+  add(key, at, value) {
     const points = this.points.get(key) ?? [];
     this.points.set(key, points);
     // Mostly the newest; otherwise its place from the end.
@@ -164,7 +177,7 @@ export class VmView {
     const [from, to] = this.span();
     for (const points of this.points.values()) {
       const late = this.fixed ? 0 : points.findIndex(([at]) => at >= from);
-      if (late > 0) points.splice(0, late);
+      points.splice(0, late < 0 ? points.length : late);
     }
     const wanted = groups(this.name, [...this.points.keys()]);
     setText(this.noPoints, wanted.length > PLOTS_MAX ? `The first ${PLOTS_MAX} of ${wanted.length} plots.`

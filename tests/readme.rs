@@ -387,6 +387,7 @@ const PAGES: &[&str] = &[
     "docs/clients.md",
     "docs/embedding.md",
     "docs/operations.md",
+    "docs/page.md",
     "docs/prometheus.md",
     "docs/protocols.md",
     "docs/sealed.md",

@@ -7,6 +7,8 @@
 // No crate imports a program.
 #![allow(unreachable_pub, missing_docs)]
 
+#[path = "../../tests/common/chromium.rs"]
+mod chromium;
 #[path = "../../tests/common/codec.rs"]
 mod codec;
 mod echo;

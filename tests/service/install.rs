@@ -90,6 +90,7 @@ fn installed(prefix: &str) -> Vec<String> {
         "share/doc/vmherd/docs/fail2ban/jail.conf",
         "share/doc/vmherd/docs/grafana.json",
         "share/doc/vmherd/docs/operations.md",
+        "share/doc/vmherd/docs/page.md",
         "share/doc/vmherd/docs/prometheus.md",
         "share/doc/vmherd/docs/protocols.md",
         "share/doc/vmherd/docs/sealed.md",

@@ -7,6 +7,7 @@ mod growth;
 mod guests;
 mod memory;
 mod metrics;
+mod page;
 mod ping;
 mod points;
 mod postgres;
@@ -70,6 +71,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "http", run: web::http },
     Row { name: "websocket", run: web::websocket },
     Row { name: "websocket-idle", run: web::idle_websockets },
+    Row { name: "page", run: page::page },
     Row { name: "conversions", run: web::conversions },
     Row { name: "watch", run: watch::delivery },
     Row { name: "watch-idle", run: watch::idle_watchers },
