@@ -34,11 +34,18 @@ impl<J: Jobs> Dispatcher<J> {
     /// Writes nothing more, and abandons the write that is under way.
     pub(crate) fn give_up_seen(&mut self) {
         self.app.presence_mut().last_seen_mut().give_up();
+        self.abandon_internal(|job| matches!(job, InternalJob::WriteSeen));
+    }
+
+    /// Abandons an internal job that is under way, if there is such a one.
+    pub(super) fn abandon_internal(&mut self, is_wanted: impl Fn(&InternalJob) -> bool) {
         let first = RequestKey { conn: ConnId::INTERNAL, seq: RequestSeq(0) };
-        let is_seen =
-            |in_flight: &InFlight| matches!(in_flight.owner, Owner::Internal(InternalJob::WriteSeen));
+        let is_wanted = |in_flight: &InFlight| match &in_flight.owner {
+            Owner::Internal(job) => is_wanted(job),
+            _ => false,
+        };
         let mut internal = self.in_flight.range(first..);
-        if let Some((request_key, in_flight)) = internal.find(|(_, in_flight)| is_seen(in_flight)) {
+        if let Some((request_key, in_flight)) = internal.find(|(_, in_flight)| is_wanted(in_flight)) {
             let key = JobKey { request_key: *request_key, job: in_flight.job };
             in_flight.state.abandon();
             self.release(key);

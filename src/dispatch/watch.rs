@@ -27,6 +27,11 @@ impl<J: Jobs> Dispatcher<J> {
             return;
         }
         self.app.publish_changes(now.instant);
+        if self.is_stopping && !self.has_watchers() {
+            self.abandon_internal(|job| matches!(job, InternalJob::ReadChanged));
+            self.abandon_internal(|job| matches!(job, InternalJob::ReadOthers));
+            return;
+        }
         if let Some(ids) = self.app.watches_mut().begin_read(now.instant) {
             self.submit_internal(Work::Read(Read::Vms { ids }), InternalJob::ReadChanged, now.instant);
         }

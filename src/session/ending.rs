@@ -24,6 +24,7 @@ impl Session {
         if self.ending.is_none() {
             let is_idle = !self.has_open() && input.is_empty();
             self.deferred = None;
+            self.is_draining = true;
             if let Some(responses) = &mut self.responses {
                 responses.forget_decoding();
             }

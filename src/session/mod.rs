@@ -41,6 +41,8 @@ pub struct Session {
     deadline_state: ClientDeadline,
     is_authenticated: bool,
     input_has_ended: bool,
+    /// [`Session::begin_drain`] was called before it ended.
+    is_draining: bool,
     /// Whether the errors of refused messages are kept for [`Session::take_refusals`].
     keeps_refusals: bool,
     /// Set once; then nothing more is decoded.
@@ -104,7 +106,7 @@ impl Session {
             self.ending = Some(Ending::Abort);
         }
         if let Some(watch) = watch {
-            self.watch = watch;
+            self.set_watch(watch);
         }
         delivery != Delivery::Dropped
     }
@@ -146,7 +148,7 @@ impl Session {
         let watch = WatchOutput::after_page(responses.id(seq), page);
         let is_open = responses.complete_page(seq, page, &mut self.codec, output, date);
         if is_open && watch.is_some() {
-            self.watch = watch;
+            self.set_watch(watch);
         }
         is_open
     }

@@ -45,6 +45,14 @@ impl Session {
         self.watch.is_some()
     }
 
+    /// Begins a watch, or ends it. One whose snapshot was under way when the session began to drain lasts as the others.
+    pub(super) fn set_watch(&mut self, watch: Option<Box<WatchOutput>>) {
+        self.watch = watch;
+        if let Some(watch) = &mut self.watch {
+            watch.outlasts_requests = self.is_draining;
+        }
+    }
+
     /// Whether a change may be written now: no reply is written in part, and the session does not end before.
     pub fn may_write_change(&self) -> bool {
         let Some(watch) = &self.watch else { return false };
