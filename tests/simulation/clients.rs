@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::environment::Environment;
+use super::random::Random;
 use super::verification::Verification;
+use super::watcher::Watcher;
 use vmherd::internals::clock::Instant;
 
 /// The clients, by their numbers.
 #[derive(Default)]
 pub(super) struct Clients {
     all: Vec<Client>,
+    /// Those that watch; their numbers follow.
+    watchers: Vec<Watcher>,
     wakes: Vec<Option<Instant>>,
 }
 
@@ -21,9 +25,18 @@ impl Clients {
         self.wakes.push(Some(arrival));
     }
 
-    /// The client of this number.
-    pub(super) fn get(&self, number: usize) -> &Client {
-        &self.all[number]
+    /// Adds clients that watch, after all others.
+    pub(super) fn add_watchers(&mut self, count: usize, mut random: Random, start: Instant) {
+        for _ in 0..count {
+            let number = self.wakes.len();
+            self.watchers.push(Watcher::new(number, random.fork(), start));
+            self.wakes.push(Some(start));
+        }
+    }
+
+    /// The client of this number; `None`: it watches.
+    pub(super) fn get(&self, number: usize) -> Option<&Client> {
+        self.all.get(number)
     }
 
     /// Lets a client act at `at`, or earlier.
@@ -45,11 +58,20 @@ impl Clients {
     /// Lets a client act.
     pub(super) fn run(&mut self, number: usize, env: &mut Environment) {
         self.wakes[number] = None;
-        let client = &mut self.all[number];
-        match client.run(env) {
+        let count = self.all.len();
+        let (next, is_done) = match self.all.get_mut(number) {
+            Some(client) => (client.run(env), &mut client.is_done),
+            None => {
+                let is_quiet = self.all.iter().all(|client| client.is_done)
+                    && !env.network.connections.iter().any(|of| of.client < count && of.is_open_at_server());
+                let watcher = &mut self.watchers[number - count];
+                (watcher.run(is_quiet, env), &mut watcher.is_done)
+            }
+        };
+        match next {
             Ok(next) => self.wakes[number] = next.map(|next| next.max(env.now + TICK)),
             Err(why) => {
-                client.is_done = true;
+                *is_done = true;
                 env.fail(why);
             }
         }
@@ -69,7 +91,8 @@ impl Clients {
             let was_accepted = connection.is_some_and(|connection| connection.accepted.is_some());
             !client.is_done && (was_accepted || env.shutdown.stopped.is_none())
         };
-        self.all.iter().find(is_unfinished).map(Client::describe)
+        let watcher = || self.watchers.iter().find(|watcher| !watcher.is_done).map(Watcher::describe);
+        self.all.iter().find(is_unfinished).map(Client::describe).or_else(watcher)
     }
 }
 

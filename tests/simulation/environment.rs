@@ -15,6 +15,7 @@ use super::reference_model::ReferenceModel;
 use super::sealed_script::Generation;
 use super::trace::Trace;
 use super::wall_clock::WallClock;
+use super::watch_oracle::WatchLog;
 use vmherd::internals::clock::Instant;
 use vmherd::internals::store::StoreFactory;
 
@@ -40,6 +41,7 @@ pub(super) struct Environment {
 pub(super) struct Knowledge {
     pub(super) model: ReferenceModel,
     pub(super) points: PointModel,
+    pub(super) watch: WatchLog,
     /// When conversions are due, by their unique marks.
     pub(super) conversions_due: HashMap<u64, Instant>,
     /// What sealed clients have sent that got an answer.

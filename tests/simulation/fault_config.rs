@@ -120,6 +120,16 @@ pub(super) struct FaultConfig {
 }
 
 impl FaultConfig {
+    /// Makes room for clients that watch, which take nothing from the others then; whether that is possible.
+    pub(super) fn make_room_for_watchers(&mut self) -> bool {
+        if self.clients_hoard || self.has_greedy_client || self.many_convert {
+            return false;
+        }
+        self.connections_max = self.connections_max.max(64);
+        (self.descriptors_max, self.requests_max) = (usize::MAX, 1 << 20);
+        true
+    }
+
     /// Draws the configuration of one world.
     pub(super) fn new(random: &mut Random) -> FaultConfig {
         let mut maybe = |high: usize| if random.chance(50) { random.between(1, high) } else { 0 };

@@ -76,4 +76,6 @@ mod trace;
 mod verb_requests;
 mod verification;
 mod wall_clock;
+mod watch_oracle;
+mod watcher;
 mod world;

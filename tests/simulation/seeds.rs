@@ -238,6 +238,7 @@ impl Simulation {
         self.world.borrow_mut().env.shutdown.is_over = true;
         self.drain_clients();
         self.check_counters()?;
+        self.world.borrow().env.knowledge.watch.check()?;
         let world = &mut *self.world.borrow_mut();
         let Environment { maintenance, config, network, workers, observations, .. } = &mut world.env;
         maintenance.end(config)?;
@@ -309,7 +310,7 @@ fn record_eviction(world: &mut World, conn: ConnId, why: Eviction) -> Result<(),
     if !is_full {
         return Err(format!("{conn} is evicted without need: {why:?}"));
     }
-    world.clients.get(client).check_eviction(why, &world.env)
+    world.clients.get(client).map_or(Ok(()), |client| client.check_eviction(why, &world.env))
 }
 /// Messages refused in one step, before the output is full.
 const STEPS_AT_ONCE_MAX: usize = 1000;

@@ -28,6 +28,7 @@ use super::point_model::PointModel;
 use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::wall_clock::WallClock;
+use super::watch_oracle::WatchLog;
 use vmherd::internals::clock::{Instant, UnixSeconds};
 use vmherd::internals::model::{Login, NewVm, VmName, VmShape};
 use vmherd::internals::store::{self, Location, StoreFactory, Write};
@@ -57,7 +58,10 @@ impl World {
     pub(super) fn new(number: u64, is_traced: bool) -> World {
         let start = Instant::ORIGIN + Duration::from_secs(1);
         let mut random = Random::new(number);
-        let config = FaultConfig::new(&mut random);
+        let mut config = FaultConfig::new(&mut random);
+        // A stream of its own: worlds without clients that watch stay as they are.
+        let mut of_watchers = Random::new(!number);
+        let has_watchers = of_watchers.chance(35) && config.make_room_for_watchers();
         let store = store::open(&Location::Memory).expect("memory is always there");
         let mut model = ReferenceModel::default();
         let shared: Vec<usize> = (0..2).map(|at| model.add(format!("shared-{at}"), None)).collect();
@@ -90,6 +94,9 @@ impl World {
             let arrival = Duration::from_micros(random.mostly_few(0, latest) as u64);
             clients.add(Client::new(number, listener, corked_percent, framing, plan), start + arrival);
         }
+        if has_watchers {
+            clients.add_watchers(of_watchers.between(1, 3), of_watchers, start);
+        }
         let incidents = incidents(&mut random, &config, &model, start);
         let mut env = Environment {
             now: start,
@@ -103,6 +110,7 @@ impl World {
                 model,
                 points,
                 conversions_due: HashMap::new(),
+                watch: WatchLog::default(),
                 #[cfg(feature = "sealed")]
                 recordings: Vec::new(),
             },
@@ -191,7 +199,7 @@ impl World {
         self.env.log(|| format!("{incident:?}"));
         match incident {
             Incident::Break { client } => {
-                if let Some(connection) = self.clients.get(client).connection {
+                if let Some(connection) = self.clients.get(client).and_then(|client| client.connection) {
                     self.env.network.connections[connection].fail();
                     self.notify(connection);
                 }
