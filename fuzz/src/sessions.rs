@@ -378,6 +378,15 @@ impl<'a> Replay<'a> {
             match &response[..] {
                 b"" | b"ok\n" => count += 1,
                 page if page.starts_with(b"vmherd knows") => {}
+                html if html.starts_with(b"<!doctype html>") => {
+                    // The shell is no answer to a request of the session.
+                    count += usize::from(html.ends_with(b"</table>\n</main>\n</body>\n</html>\n"));
+                }
+                metrics if metrics.starts_with(b"# HELP") => count += 1,
+                targets if targets.starts_with(b"[") => {
+                    count += 1;
+                    serde_json::from_slice::<Vec<Value>>(targets).expect("a list");
+                }
                 json => {
                     count += 1;
                     check_json(json);
