@@ -26,6 +26,9 @@ pub const WATCH_PREFIXES_SWEEP: Duration = Duration::from_secs(60);
 /// Unsent bytes of a client from which on it gets no more changes: it costs at most twice as much, or a single change if
 /// that is longer.
 pub const WATCH_OUTPUT_BYTES: usize = 32 << 10;
+/// Silence after which a client of server-sent events gets a comment: proxies close connections that are silent for longer
+/// than half a minute.
+pub const WATCH_COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// Clients that get changes in a tick: each may take a system call, together one or two milliseconds. The others come
 /// first in the next.
 pub const WATCHERS_PER_TICK_MAX: usize = 256;

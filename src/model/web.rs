@@ -13,6 +13,8 @@ pub enum WebResource {
     Metrics,
     /// `/sd/prometheus`: the VMs as targets of Prometheus.
     Targets,
+    /// `/events/stream`: changes as server-sent events.
+    Events,
 }
 
 /// Whether a VM has an authenticated connection.
@@ -46,6 +48,7 @@ impl WebResource {
             "/ui/points" => Some(WebResource::Points),
             "/metrics" => Some(WebResource::Metrics),
             "/sd/prometheus" => Some(WebResource::Targets),
+            "/events/stream" => Some(WebResource::Events),
             _ => None,
         }
     }

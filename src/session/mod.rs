@@ -167,9 +167,10 @@ impl Session {
         }
     }
 
-    /// When the next delayed request is due.
+    /// When the next delayed request, or something else to write, is due.
     pub fn next_due(&self) -> Option<Instant> {
-        self.responses.as_ref()?.next_due()
+        let delayed = self.responses.as_ref().and_then(|responses| responses.next_due());
+        delayed.into_iter().chain(self.next_comment()).min()
     }
 
     /// The number of delayed requests, and the bytes of their texts.
@@ -195,6 +196,7 @@ impl Session {
     /// Notes that all output was sent: a wait for the next request begins now.
     pub fn output_sent(&mut self, now: Instant) {
         self.deadline_state.restart_idle(now);
+        self.begin_silence(now);
     }
 
     /// Sets whether a VM is authenticated on the connection.
@@ -272,6 +274,7 @@ impl Session {
             if output.len() >= limits::OUTPUT_BYTES_PAUSE {
                 return Step::Blocked;
             }
+            self.fill_silence(output, now);
             if let Some(responses) = &mut self.responses {
                 if let Some((seq, data)) = responses.take_due(now) {
                     return Step::Due(seq, data);

@@ -3,8 +3,9 @@
 use super::codec::Reply;
 use super::{Ending, Session};
 use crate::buffer::Buffer;
-use crate::clock::HttpDate;
+use crate::clock::{HttpDate, Instant};
 use crate::dialect;
+use crate::limits;
 use crate::model::{Answer, Change, Dialect, Failure, Page, RequestId, Revision, WatchFilter};
 
 /// What the messages to a client that watches have in common.
@@ -16,6 +17,8 @@ pub(super) struct WatchOutput {
     pub(super) held_bytes: usize,
     /// The session drains, and ends after the last change.
     pub(super) outlasts_requests: bool,
+    /// When the silence is filled with a comment, where there are any.
+    next_comment: Option<Instant>,
 }
 
 impl WatchOutput {
@@ -75,7 +78,7 @@ impl Session {
         let Some(watch) = &mut self.watch else { return };
         let id = watch.id.as_ref();
         let mut write = |bytes: &mut Vec<u8>| dialect::encode_change(id, revision, change, filter, bytes);
-        self.codec.write_message(&mut write, output);
+        self.codec.write_change(revision, &mut write, output);
     }
 
     /// Ends the watch with an error. [`Session::may_write_change`] must hold.
@@ -85,6 +88,27 @@ impl Session {
         let reply =
             Reply { dialect: Dialect::Command, id: watch.id.as_ref(), answer: &answer, count: 1, date };
         self.codec.write_answer(&reply, output);
+    }
+
+    /// Notes that all output was sent: silence begins now.
+    pub(super) fn begin_silence(&mut self, now: Instant) {
+        if let Some(watch) = &mut self.watch {
+            watch.next_comment = self.codec.has_comments().then(|| now + limits::WATCH_COMMENT_INTERVAL);
+        }
+    }
+
+    /// When a comment is due.
+    pub(super) fn next_comment(&self) -> Option<Instant> {
+        self.watch.as_ref()?.next_comment
+    }
+
+    /// Writes a comment if it is due.
+    pub(super) fn fill_silence(&mut self, output: &mut Buffer, now: Instant) {
+        if let Some(watch) = &mut self.watch
+            && watch.next_comment.take_if(|at| *at <= now).is_some()
+        {
+            self.codec.write_comment(output);
+        }
     }
 
     /// Ends the watch: a session that drains can end.

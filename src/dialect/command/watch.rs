@@ -57,6 +57,21 @@ fn read_what(value: &str) -> Result<WatchFilter, BadField> {
     first_bad.map_or(Ok(what.filter()), Err)
 }
 
+/// The filter of these entries of `what`; `None` if one is not allowed, or there are too many.
+#[cfg(feature = "page")]
+pub(in crate::dialect) fn parse_what<'a>(entries: impl Iterator<Item = &'a str>) -> Option<WatchFilter> {
+    let mut what = What::default();
+    for (index, entry) in entries.enumerate() {
+        what.add(entry).filter(|()| index < limits::WATCH_WHAT_MAX)?;
+    }
+    Some(what.filter())
+}
+
+/// What [`parse_what`] accepts, for error messages.
+#[cfg(feature = "page")]
+pub(in crate::dialect) const ALLOWED_LIST: &str =
+    "at most 256 of vms, presence and points:PREFIX, with commas between them";
+
 /// The entries of `what`.
 #[derive(Default)]
 struct What {

@@ -12,20 +12,24 @@ use crate::ids::VmId;
 use crate::limits;
 use crate::model::{
     BadField, Command, CommandName, Dialect, Failure, KeyError, MetricKey, Page, PointFilter, Query, Request,
-    Scope, VmState, VmTable, WebResource,
+    Revision, Scope, VmState, VmTable, Watch, WatchFilter, WebResource,
 };
 use parameters::Parameters;
 
 /// Reads the request for `resource`; `query` is what follows the `?`. `is_head`: the client wants the head only.
 pub fn decode(resource: WebResource, query: &str, is_head: bool) -> Box<Request> {
-    let query = Parameters::parse(query).and_then(|parameters| read(resource, &parameters));
-    let command = query.map(|query| Command::Web { query, is_head }).map_err(Failure::from);
-    let request = Request::new(Dialect::Web, CommandName::Web, command);
+    let name = match resource {
+        WebResource::Events => CommandName::Watch,
+        _ => CommandName::Web,
+    };
+    let command = Parameters::parse(query).and_then(|parameters| read(resource, &parameters, is_head));
+    let request = Request::new(Dialect::Web, name, command.map_err(Failure::from));
     Box::new(Request { scope: Scope::Request, ..request })
 }
 
-fn read(resource: WebResource, parameters: &Parameters) -> Result<Query, BadField> {
-    Ok(match resource {
+fn read(resource: WebResource, parameters: &Parameters, is_head: bool) -> Result<Command, BadField> {
+    let query = match resource {
+        WebResource::Events => return read_watch(parameters, is_head),
         WebResource::VmTable => Query::VmTable(VmTable {
             after: VmId(parameters.integer("after", 0..=i64::MAX)?.unwrap_or(0)),
             filter: parameters.text("filter", limits::VM_NAME_BYTES_MAX)?.to_lowercase().into(),
@@ -57,7 +61,23 @@ fn read(resource: WebResource, parameters: &Parameters) -> Result<Query, BadFiel
                 is_latest: false,
             })
         }
-    })
+    };
+    Ok(Command::Web { query, is_head })
+}
+
+/// Reads a request for changes. A client that wants the head only gets none.
+fn read_watch(parameters: &Parameters, is_head: bool) -> Result<Command, BadField> {
+    let from = match parameters.get("from").map(Revision::parse) {
+        Some(None) => return Err(parameters.bad("from", Revision::ALLOWED)),
+        from => from.flatten().filter(|_| !is_head),
+    };
+    let filter = match parameters.get("what") {
+        None => WatchFilter::new(true, true, Vec::new()),
+        Some(text) => command::watch::parse_what(text.split(','))
+            .ok_or_else(|| parameters.bad("what", command::watch::ALLOWED_LIST))?,
+    };
+    let filter = if is_head { WatchFilter::default() } else { filter };
+    Ok(Command::Watch(Watch { from, filter }))
 }
 
 /// Writes one page of an answer.

@@ -36,6 +36,8 @@ pub struct Headers<'a> {
     pub connection: ConnectionOptions,
     /// Whether `Upgrade` names WebSocket.
     pub upgrades_to_websocket: bool,
+    /// `Last-Event-ID`.
+    pub last_event_id: HeaderValue<'a>,
     /// `Expect`.
     pub expects: Expectation,
     /// Whether `Sec-Fetch-Site` says that a page of another site sent the request.
@@ -96,6 +98,7 @@ impl<'a> Headers<'a> {
             b"content-length" => self.content_length.add(value),
             b"transfer-encoding" => self.transfer_encoding.add(value),
             b"authorization" => self.authorization.add(value),
+            b"last-event-id" => self.last_event_id.add(value),
             b"sec-websocket-key" => self.websocket_key.add(value),
             b"sec-websocket-version" => self.websocket_version.add(value),
             b"connection" => {

@@ -41,6 +41,8 @@ pub enum ContentType {
     Text,
     /// Metrics for Prometheus.
     Metrics,
+    /// Server-sent events.
+    Events,
     /// A page, which may load scripts and styles of this server only.
     Html,
     /// A file of the page, compressed with gzip, that never changes; its media type.
@@ -144,6 +146,7 @@ impl ContentType {
             ContentType::Json => ["application/json", "", ""],
             ContentType::Text => ["text/plain; charset=utf-8", NO_SNIFF, ""],
             ContentType::Metrics => ["text/plain; version=0.0.4; charset=utf-8", NO_SNIFF, ""],
+            ContentType::Events => ["text/event-stream", NO_SNIFF, ""],
             ContentType::Html => ["text/html; charset=utf-8", NO_SNIFF, PAGE_POLICY],
             ContentType::Asset(media_type) => [media_type, NO_SNIFF, PACKED],
         }

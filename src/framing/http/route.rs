@@ -11,6 +11,8 @@ use super::host::{self, Authority, HttpRules};
 use super::page::PagePath;
 use super::response::{HttpError, Status, Version};
 use super::websocket_key::WebSocketKey;
+#[cfg(feature = "page")]
+use crate::model::WebResource;
 use crate::model::{Denial, Verb, VerbPath};
 
 /// A page for people and monitoring.
@@ -82,12 +84,31 @@ fn route_page(head: &Head<'_>) -> Option<Result<HttpEvent, HttpError>> {
     Some(match PagePath::parse(path)? {
         _ if head.method == Method::Options => return None,
         _ if !reads => Err(method_not_allowed(path, None)),
+        PagePath::Resource(WebResource::Events) => {
+            Ok(HttpEvent::Web(WebResource::Events, events_query(head)))
+        }
         PagePath::Resource(resource) => Ok(HttpEvent::Web(resource, head.target.query.into())),
         PagePath::Asset(asset) if accepts.accepts_gzip => Ok(HttpEvent::Page(HttpPage::Asset(asset))),
         PagePath::Asset(_) => {
             Err(error(Status::NotAcceptable, "this file is there in the encoding gzip only"))
         }
     })
+}
+
+/// The query of a request for events. A browser that connects again says in a header where it was, which replaces what the
+/// query says.
+#[cfg(feature = "page")]
+fn events_query(head: &Head<'_>) -> Box<str> {
+    let query = head.target.query;
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    match head.headers.last_event_id {
+        HeaderValue::Absent | HeaderValue::Once(b"") => query.into(),
+        HeaderValue::Once(id) if id.iter().all(is_plain) => {
+            format!("{query}&from={}", String::from_utf8_lossy(id)).into()
+        }
+        // No revision: the error names the field.
+        HeaderValue::Once(_) | HeaderValue::Repeated => format!("{query}&from=?").into(),
+    }
 }
 
 fn method_not_allowed(path: &str, verb_path: Option<VerbPath>) -> HttpError {

@@ -9,7 +9,8 @@ use crate::dialect::{self, PageProgress};
 use crate::framing::is_white_space;
 use crate::limits;
 use crate::model::{
-    Answer, Denial, Dialect, Failure, LongMessage, LongText, Page, Refusal, Request, RequestId, VerbPath,
+    Answer, Denial, Dialect, Failure, LongMessage, LongText, Page, Refusal, Request, RequestId, Revision,
+    VerbPath,
 };
 use crate::session::ending::Ending;
 use crate::session::rules::Rules;
@@ -34,13 +35,26 @@ pub(in crate::session) trait FramingCodec: Send {
     /// Writes a page of an answer.
     fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer);
 
-    /// Writes a message that is no reply: its text is `write`'s.
-    fn write_message(&mut self, write: &mut dyn FnMut(&mut Vec<u8>), output: &mut Buffer) {
+    /// Writes a change of this revision; its text is `write`'s.
+    fn write_change(
+        &mut self,
+        _revision: Revision,
+        write: &mut dyn FnMut(&mut Vec<u8>),
+        output: &mut Buffer,
+    ) {
         output.append_with(|bytes| {
             write(bytes);
             bytes.push(b'\n');
         });
     }
+
+    /// Whether silence is to be filled with comments.
+    fn has_comments(&self) -> bool {
+        false
+    }
+
+    /// Writes a comment, where the framing has any.
+    fn write_comment(&mut self, _output: &mut Buffer) {}
 
     /// Writes the last bytes of a connection. `is_fault`: the client has violated a rule.
     fn write_end(&mut self, _is_fault: bool, _output: &mut Buffer) {}

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "websocket")]
 use super::Codec;
+#[cfg(feature = "page")]
+use super::event_stream::{self, EventStream};
 use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message, trim};
 #[cfg(feature = "websocket")]
 use super::websocket::WebSocketCodec;
@@ -15,6 +17,8 @@ use crate::framing::http::{
 use crate::model::{
     Answer, Command, CommandName, Denial, Dialect, Failure, Query, Refusal, Request, Scope, Secret,
 };
+#[cfg(feature = "page")]
+use crate::model::{Revision, WebResource};
 use crate::session::ending::Ending;
 
 /// The state of an HTTP connection.
@@ -27,6 +31,8 @@ pub(super) struct HttpCodec {
     has_token_in_head: bool,
     /// The denials since the last [`HttpCodec::take_denials`]; waiting answers bound their number.
     denials: Vec<Denial>,
+    #[cfg(feature = "page")]
+    events: EventStream,
 }
 
 impl FramingCodec for HttpCodec {
@@ -34,6 +40,11 @@ impl FramingCodec for HttpCodec {
     fn decode(&mut self, input: &mut Buffer, output: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
         let DecodeContext { rules, date, .. } = *context;
         (self.status, self.has_token_in_head) = (None, false);
+        #[cfg(feature = "page")]
+        if self.events.is_open(&self.http.exchange) {
+            input.clear();
+            return if context.has_ended { Decoded::End(Ending::Close, None) } else { Decoded::NeedInput };
+        }
         if self.http.exchange.closes && !self.http.is_inside_message() {
             return Decoded::End(Ending::Linger, None);
         }
@@ -76,6 +87,9 @@ impl FramingCodec for HttpCodec {
             #[cfg(feature = "page")]
             HttpEvent::Web(resource, query) => {
                 let request = dialect::decode_web(resource, &query, self.http.exchange.is_head);
+                if resource == WebResource::Events {
+                    self.events = EventStream::Requested;
+                }
                 Decoded::Message(self.finish_decoding(Ok(request)))
             }
             #[cfg(not(feature = "page"))]
@@ -105,7 +119,9 @@ impl FramingCodec for HttpCodec {
     fn finish_decoding(&mut self, decoded: Result<Box<Request>, Refusal>) -> Result<Box<Request>, Refusal> {
         let authorization = self.http.take_authorization();
         let mut request = decoded?;
-        if matches!(request.name, CommandName::Watch | CommandName::Unwatch) {
+        if matches!(request.name, CommandName::Watch | CommandName::Unwatch)
+            && request.dialect != Dialect::Web
+        {
             return Err(Failure::NotARequest(NO_WATCH.into()).into());
         }
         // A login applies to this request only.
@@ -130,6 +146,10 @@ impl FramingCodec for HttpCodec {
         {
             self.http.finish();
         }
+        #[cfg(feature = "page")]
+        if self.events.write_answer(&mut self.http.exchange, reply, output) {
+            return;
+        }
         let exchange = &self.http.exchange;
         if let Answer::Healthy = reply.answer {
             let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(b"ok\n");
@@ -149,6 +169,10 @@ impl FramingCodec for HttpCodec {
     }
 
     fn write_page(&mut self, reply: &mut ReplyPage<'_>, output: &mut Buffer) {
+        #[cfg(feature = "page")]
+        if self.events.write_page(&mut self.http.exchange, reply, output) {
+            return;
+        }
         let (is_first, is_last) = (!reply.progress.has_head, reply.page.next.is_none());
         let (exchange, date) = (&mut self.http.exchange, reply.date);
         let write = |bytes: &mut Vec<u8>| {
@@ -179,6 +203,26 @@ impl FramingCodec for HttpCodec {
             exchange.begin_pages(content_type, date, output);
         }
         exchange.write_page(is_last, output, write);
+    }
+
+    #[cfg(feature = "page")]
+    fn write_change(&mut self, revision: Revision, write: &mut dyn FnMut(&mut Vec<u8>), output: &mut Buffer) {
+        event_stream::write_change(&self.http.exchange, revision, write, output);
+    }
+
+    #[cfg(feature = "page")]
+    fn has_comments(&self) -> bool {
+        self.events.is_open(&self.http.exchange)
+    }
+
+    #[cfg(feature = "page")]
+    fn write_comment(&mut self, output: &mut Buffer) {
+        event_stream::write_comment(&self.http.exchange, output);
+    }
+
+    #[cfg(feature = "page")]
+    fn write_end(&mut self, _is_fault: bool, output: &mut Buffer) {
+        self.events.end(&self.http.exchange, output);
     }
 
     fn take_denials(&mut self) -> Vec<Denial> {
@@ -251,7 +295,8 @@ fn health() -> Request {
 
 #[cfg(not(feature = "websocket"))]
 const WITHOUT_WEBSOCKET: &str = "this daemon is built without WebSocket";
-const NO_WATCH: &str = "command: changes do not come as replies to POST; use WebSocket";
+const NO_WATCH: &str =
+    "command: changes do not come as replies to POST; use WebSocket, or GET /events/stream";
 const UNUSABLE_AUTHORIZATION: &str =
     "Authorization: not understood; it must be one header, Authorization: Bearer TOKEN";
 const TWO_TOKENS: &str = "token: the one in the data and the one in Authorization are not the same";

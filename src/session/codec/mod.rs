@@ -3,6 +3,8 @@
 //! Framings and dialects meet only here: a codec adds to an answer what its framing needs beyond the text, such as a
 //! status, chunks or frames.
 
+#[cfg(feature = "page")]
+mod event_stream;
 mod framing_codec;
 #[cfg(feature = "http")]
 mod http;

@@ -6,7 +6,7 @@ use crate::dialect;
 use crate::framing::http::WebSocketKey;
 use crate::framing::http::response::write_upgrade;
 use crate::framing::websocket::{self, CloseCode, WebSocket, WebSocketEvent};
-use crate::model::{Refusal, Request};
+use crate::model::{Refusal, Request, Revision};
 use crate::session::ending::Ending;
 
 /// The state of a WebSocket connection.
@@ -68,7 +68,7 @@ impl FramingCodec for WebSocketCodec {
         });
     }
 
-    fn write_message(&mut self, write: &mut dyn FnMut(&mut Vec<u8>), output: &mut Buffer) {
+    fn write_change(&mut self, _: Revision, write: &mut dyn FnMut(&mut Vec<u8>), output: &mut Buffer) {
         websocket::append_fragment(true, true, output, write);
     }
 

@@ -132,3 +132,32 @@ fn an_error_ends_a_watch_and_not_the_session() {
     assert!(!bench.change());
     bench.waits_for_input();
 }
+
+#[cfg(feature = "page")]
+#[test]
+fn silence_is_filled_with_comments() {
+    let mut bench = Bench::new();
+    bench.input.push(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let (seq, command) = bench.call();
+    assert_eq!(command, CommandName::Watch);
+    bench.snapshot(seq, None);
+    bench.waits_for_input();
+    bench.replies();
+    assert_eq!(bench.session.next_due(), None, "it is not sent yet");
+    bench.session.output_sent(bench.now);
+    assert_eq!(bench.session.next_due(), Some(bench.now + limits::WATCH_COMMENT_INTERVAL));
+    bench.waits_for_input();
+    assert_eq!(bench.replies(), [] as [String; 0]);
+    bench.now = bench.now + limits::WATCH_COMMENT_INTERVAL;
+    bench.waits_for_input();
+    assert_eq!(bench.replies(), ["00000003", ":", "", ""]);
+    // What the client sends is ignored.
+    bench.input.push(PING.as_bytes());
+    bench.waits_for_input();
+    assert!(bench.input.is_empty() && bench.change());
+    let lines = bench.replies();
+    assert_eq!(lines[1], "id: 0000000000000001-2");
+    bench.session.end_input();
+    bench.ends(Ending::Close);
+    assert_eq!(bench.replies(), ["0", ""]);
+}

@@ -1,6 +1,8 @@
 //! Live changes: `watch` and `unwatch`.
 
 mod delivery;
+#[cfg(feature = "page")]
+mod events;
 #[cfg(feature = "sqlite")]
 mod others;
 mod presence;
