@@ -7,6 +7,7 @@ mod events;
 mod others;
 mod presence;
 mod rights;
+mod tools;
 mod vms;
 
 use serde_json::{Value, json};
