@@ -16,9 +16,12 @@ export function set(element, attributes) {
   }
 }
 
-// Sets a text only where it differs: writing the same text makes the browser lay it out again.
+// Sets a text only where it differs: writing the same text makes the browser lay it out again. No other code may set
+// the text of such an element; what it shows is kept beside it, since reading it back is slow.
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (element.shownText === text) return;
+  element.shownText = text;
+  element.textContent = text;
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -35,7 +38,9 @@ export const isolated = (name) => el("bdi", {}, name);
 
 export const now = () => Date.now() / 1000;
 
-export const count = (number) => number.toLocaleString("en");
+const grouped = new Intl.NumberFormat("en");
+
+export const count = (number) => (number < 1000 ? String(number) : grouped.format(number));
 
 // At most three digits and a unit: 512 MiB, 1.5 GiB, 12 TiB.
 function sized(number, units, step) {

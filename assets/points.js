@@ -12,6 +12,7 @@ const REQUESTS_MAX = 4;
 const SETTLE_MS = 150;
 const RETRY_S = 30;
 const [WIDTH, HEIGHT] = [72, 18];
+const NONE = [];
 
 export class Points {
   // `ask(path)` fetches JSON from the server.
@@ -59,7 +60,7 @@ export class Points {
   }
 
   recent(key) {
-    return this.series.get(key)?.points ?? [];
+    return this.series.get(key)?.points ?? NONE;
   }
 
   // The points of all keys that begin with `prefix`, by key.
@@ -163,10 +164,24 @@ export function sparkline() {
 
 // Draws the last half hour. The scale begins at 0 and has at least 1, so that an idle VM looks idle.
 export function drawSparkline(element, points) {
+  const line = lineOf(points);
+  if (element.line === line) return;
+  element.line = line;
+  set(element.firstChild, { points: line });
+}
+
+// By list of points: {at, line}. A line is good for a while: it moves by a pixel in 25 s.
+const lines = new WeakMap();
+const LINE_S = 10;
+
+function lineOf(points) {
+  const known = lines.get(points);
+  if (known && now() - known.at < LINE_S) return known.line;
   const begin = now() - RECENT_S;
   const top = points.reduce((top, [, value]) => Math.max(top, value), 1);
   const x = (at) => ((at - begin) / RECENT_S) * (WIDTH - 2) + 1;
   const y = (value) => HEIGHT - 1.5 - (Math.max(0, value) / top) * (HEIGHT - 3);
   const line = points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-  if (element.firstChild.getAttribute("points") !== line) set(element.firstChild, { points: line });
+  lines.set(points, { at: now(), line });
+  return line;
 }

@@ -42,20 +42,25 @@ export class Table {
     this.columns.forEach((column, index) =>
       set(this.headers[index], { "aria-sort": column.key === key ? direction : null }));
     set(this.table, { "aria-rowcount": rows.length + 1 });
-    this.measure();
+    if (this.pool.length > 0) this.render();
+    else this.measure();
   }
 
   measure() {
     if (!this.element.isConnected) return;
     if (this.pool.length === 0 && this.rows.length > 0) this.grow(1);
     this.height = this.pool[0]?.element.offsetHeight || 30;
-    this.body.style.height = `${this.rows.length * this.height}px`;
     this.render();
   }
 
   render() {
-    const top = Math.max(0, this.element.scrollTop - this.head.offsetHeight);
-    const visible = Math.ceil(this.element.clientHeight / this.height);
+    if (this.height == null) return;
+    // All is read before anything is written: reading after that would make the browser lay out the table.
+    const { scrollTop, clientHeight } = this.element;
+    const length = this.rows.length * this.height;
+    const top = Math.max(0, Math.min(scrollTop - this.head.offsetHeight, length - clientHeight));
+    const visible = Math.ceil(clientHeight / this.height);
+    if (this.length !== length) this.body.style.height = `${(this.length = length)}px`;
     this.first = Math.max(0, Math.floor(top / this.height) - OVERSCAN);
     this.last = Math.min(this.rows.length, this.first + visible + 2 * OVERSCAN);
     this.grow(this.last - this.first);
