@@ -93,6 +93,7 @@ fn features() -> String {
         ("http", cfg!(feature = "http")),
         ("websocket", cfg!(feature = "websocket")),
         ("qemu", cfg!(feature = "qemu")),
+        ("page", cfg!(feature = "page")),
         ("sealed", cfg!(feature = "sealed")),
         ("cli", cfg!(feature = "cli")),
         ("internals", cfg!(feature = "internals")),
