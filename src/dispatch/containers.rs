@@ -146,6 +146,7 @@ impl<J: Jobs> Dispatcher<J> {
             }
             (Ok(WorkResult::Changes(page)), Some(Owner::Internal(InternalJob::ReadOthers))) => {
                 self.app.note_others(page);
+                self.collect_ended();
             }
             (Ok(_), Some(Owner::Internal(InternalJob::WriteSeen))) => self.seen_written(now),
             (Err(error), Some(Owner::Internal(job))) => self.internal_failed(job, &error, now.instant),

@@ -299,9 +299,14 @@ impl<J: Jobs> Dispatcher<J> {
             self.withdraw_over_limit(failed, client.now.instant);
         }
         let next = self.app.resume(client.conn, command, stage, result, client.now.unix);
+        self.collect_ended();
+        self.dispatch(context, next, client);
+    }
+
+    /// Has the reactor learn which connections' logins have ended.
+    fn collect_ended(&mut self) {
         let ended = self.app.presence_mut().take_ended();
         self.outbox.extend(ended.into_iter().map(|(conn, end)| Effect::EndSession(conn, end)));
-        self.dispatch(context, next, client);
     }
 
     /// Cancels all requests of a closed connection.
@@ -404,7 +409,8 @@ impl<J: Jobs> Dispatcher<J> {
             Answer::Failed(failure) => Some(failure),
             _ => None,
         };
-        if command == CommandName::Watch && failure.is_some() {
+        // One that is malformed has begun nothing: another may wait for its snapshot.
+        if command == CommandName::Watch && failure.is_some() && client.session.is_paged(seq) {
             self.app.watches_mut().snapshot_failed(client.conn, client.now.instant);
         }
         if matches!(command, CommandName::Authenticate | CommandName::AuthorizeVm | CommandName::ConnectVm) {

@@ -16,8 +16,18 @@ use crate::worker::{Abandoned, JobKey, Jobs};
 pub(crate) enum Left {
     /// Nothing, or a reply is to be written first.
     Nothing,
-    /// There may be more, for which there was no room.
+    /// There may be more, for which the client's output has no room.
     Some,
+    /// There may be more, for the next tick.
+    Later,
+}
+
+/// What may still be done for clients that watch in this tick.
+pub(crate) struct Share {
+    /// Bytes to write.
+    pub(crate) bytes: usize,
+    /// Changes and points to compare with what clients want.
+    pub(crate) searches: usize,
 }
 
 impl<J: Jobs> Dispatcher<J> {
@@ -72,9 +82,20 @@ impl<J: Jobs> Dispatcher<J> {
         Some(conn)
     }
 
-    /// Writes the changes that a client is due, as far as its output and `bytes_max` allow.
-    pub(crate) fn write_changes(&mut self, bytes_max: usize, client: &mut Client<'_>) -> Left {
-        let bytes_max = client.output.len() + bytes_max;
+    /// Writes the changes that a client is due, as far as its output and `share` allow.
+    pub(crate) fn write_changes(&mut self, share: &mut Share, client: &mut Client<'_>) -> Left {
+        let before = client.output.len();
+        let left = self.write_changes_up_to(before + share.bytes, &mut share.searches, client);
+        share.bytes = share.bytes.saturating_sub(client.output.len().saturating_sub(before));
+        left
+    }
+
+    fn write_changes_up_to(
+        &mut self,
+        bytes_max: usize,
+        searches_left: &mut usize,
+        client: &mut Client<'_>,
+    ) -> Left {
         loop {
             if !client.session.may_write_change() {
                 return Left::Nothing;
@@ -82,8 +103,9 @@ impl<J: Jobs> Dispatcher<J> {
             if client.output.len() >= bytes_max.min(limits::WATCH_OUTPUT_BYTES) {
                 return Left::Some;
             }
-            match self.app.watches_mut().take(client.conn) {
+            match self.app.watches_mut().take(client.conn, searches_left) {
                 None => return Left::Nothing,
+                Some(Due::Later) => return Left::Later,
                 Some(Due::Change(revision, change, filter)) => {
                     client.session.write_change(revision, change, filter, client.output);
                 }

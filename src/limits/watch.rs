@@ -32,6 +32,9 @@ pub const WATCH_COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// Clients that get changes in a tick: each may take a system call, together one or two milliseconds. The others come
 /// first in the next.
 pub const WATCHERS_PER_TICK_MAX: usize = 256;
+/// Changes and points that are compared in a tick with what clients want: some five milliseconds. A client that resumes may
+/// have the whole log to search.
+pub const WATCH_SEARCHES_PER_TICK_MAX: usize = 32_768;
 /// Bytes that all clients get in a tick, for the same reason.
 pub const WATCH_BYTES_PER_TICK_MAX: usize = 1 << 20;
 /// Writes whose clients left while they ran, and whose results tell which changes they made: more than run at a time.

@@ -290,6 +290,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             let id = completion.key.request_key.conn;
             let Some(connection) = self.connections.get_mut(id) else {
                 self.dispatcher.settle(completion, now);
+                self.apply_effects(now);
                 continue;
             };
             let before = connection.output.len();

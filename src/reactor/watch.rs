@@ -4,7 +4,7 @@ use super::connection::Flushed;
 use super::net::Net;
 use super::{Now, Reactor};
 use crate::clock::Clock;
-use crate::dispatch::watch::Left;
+use crate::dispatch::watch::{Left, Share};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::worker::Jobs;
@@ -12,18 +12,20 @@ use crate::worker::Jobs;
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Writes and sends changes, within the limits of a tick. Clients that get none are first in the next.
     pub(super) fn deliver_changes(&mut self, now: Now) {
-        let mut bytes_left = limits::WATCH_BYTES_PER_TICK_MAX;
+        let mut share =
+            Share { bytes: limits::WATCH_BYTES_PER_TICK_MAX, searches: limits::WATCH_SEARCHES_PER_TICK_MAX };
         for _ in 0..limits::WATCHERS_PER_TICK_MAX {
-            if bytes_left == 0 {
+            if share.bytes == 0 || share.searches == 0 {
                 break;
             }
             let Some(id) = self.dispatcher.next_watch() else { break };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             let before = connection.output.len();
-            let left = self.dispatcher.write_changes(bytes_left, &mut connection.client(id, now));
-            let written = connection.output.len().saturating_sub(before);
-            bytes_left = bytes_left.saturating_sub(written);
-            if written == 0 {
+            let left = self.dispatcher.write_changes(&mut share, &mut connection.client(id, now));
+            if left == Left::Later {
+                self.dispatcher.touch_watch(id);
+            }
+            if connection.output.len() == before {
                 continue;
             }
             let flushed = connection.flush(&mut self.net, now.instant);

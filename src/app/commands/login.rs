@@ -89,9 +89,10 @@ impl App {
     }
 
     /// Revokes every token that was issued on the connection, authenticated it, or came with the request.
-    pub(super) fn revoke_tokens(&self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Work {
+    pub(super) fn revoke_tokens(&mut self, conn: ConnId, login: Login, token: Option<TokenHash>) -> Work {
         let mut tokens = self.presence.tokens(conn).to_vec();
         tokens.extend(token.filter(|token| !self.presence.tokens(conn).contains(token)));
+        self.end_watches_by(&tokens);
         Work::Write(Write::RevokeTokens { login, tokens })
     }
 

@@ -66,7 +66,7 @@ impl App {
         Next::Work { work: Work::Write(write), stage: Stage::Add }
     }
 
-    pub(super) fn logout_vm(&self, context: Context, vm: VmId) -> Next<Stage> {
+    pub(super) fn logout_vm(&mut self, context: Context, vm: VmId) -> Next<Stage> {
         if !context.may_name(vm) {
             return Next::failed(Failure::NotAuthorized);
         }

@@ -325,7 +325,7 @@ impl App {
             Stage::Containers(stage) => stage.resume(at, result)?.map(Stage::Containers),
             Stage::Operator(stage) => stage.resume(at, result)?.map(Stage::Operator),
             Stage::Server(stage) => stage.resume(at, result)?.map(Stage::Server),
-            Stage::Watch(begin) => self.go_live(conn, begin, result.changes()?),
+            Stage::Watch(begin) => self.continue_watch(conn, begin, result)?,
         })
     }
 }

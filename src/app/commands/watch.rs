@@ -1,31 +1,38 @@
 //! Live changes: `watch` and `unwatch`; and which changes the writes of all commands make.
 
+use std::collections::BTreeSet;
+
 use super::{App, Context, Next, Stage, StageInfo, Subject};
 use crate::app::access::Permission;
 use crate::app::container_entry::name_of;
 use crate::app::containers::Step;
-use crate::app::watch::Noted;
+use crate::app::presence::SessionEnd;
+use crate::app::watch::{Noted, Watching};
 use crate::clock::Instant;
 use crate::ids::{ConnId, ContainerId, VmId};
 use crate::model::{
-    Answer, Caller, CommandName, Cursor, Failure, Items, Listing, Page, Principal, Query, VmChangeKind,
-    VmName, Watch,
+    Answer, CommandName, Cursor, Failure, Items, Listing, Login, Page, Principal, Query, TokenHash,
+    VmChangeKind, VmName, Watch,
 };
 use crate::store::{ChangeKind, ChangesPage, StoreError, StoredChange, Written};
-use crate::work::{Read, Work, WorkError, WorkResult};
+use crate::work::pages::PageRequest;
+use crate::work::{Read, Requester, Work, WorkError, WorkResult, WrongResult};
 
 /// What a write has changed, and `None` for a change that may have happened.
 type Outcome = Option<(Noted, Written)>;
 
-/// The first client watches: the store says where the changes by other processes begin that it is told.
+/// A watch waits for the store.
 #[derive(Debug)]
 pub struct BeginStage {
     watch: Watch,
-    principal: Principal,
-    caller: Caller,
+    client: Watching,
 }
 
 impl StageInfo for BeginStage {
+    fn login(&self) -> Option<&Login> {
+        self.client.login()
+    }
+
     fn subject(&self) -> Subject {
         Subject::None
     }
@@ -33,27 +40,54 @@ impl StageInfo for BeginStage {
 
 impl App {
     pub(super) fn watch(&mut self, context: Context, watch: Watch) -> Next {
-        let Context { conn, principal, caller, .. } = context;
-        let begin = BeginStage { watch, principal, caller };
+        let Context { conn, principal, caller, token, .. } = context;
+        let begin = BeginStage { watch, client: Watching { principal, caller, token } };
         match self.watches.is_live() || begin.watch.from.is_some() {
-            true => self.begin_watch(conn, begin),
+            true => self.check_login(conn, begin),
             false => {
                 Next::Work { work: Work::Read(Read::Changes { after: None }), stage: Stage::Watch(begin) }
             }
         }
     }
 
-    /// Begins to record changes, and the watch of the first client.
-    pub(in crate::app) fn go_live(&mut self, conn: ConnId, begin: BeginStage, now: ChangesPage) -> Next {
-        self.watches.go_live(now.position, self.presence.instant());
-        self.presence.record_changes(true);
-        self.begin_watch(conn, begin)
+    /// Continues the beginning of a watch: for the first client, the store has said where the changes by other processes
+    /// begin that it is told; then the login holds.
+    pub(super) fn continue_watch(
+        &mut self,
+        conn: ConnId,
+        begin: BeginStage,
+        result: WorkResult,
+    ) -> Result<Next, WrongResult> {
+        if matches!(result, WorkResult::Changes(_)) {
+            let now = result.changes()?;
+            self.watches.go_live(now.position, self.presence.instant());
+            self.presence.record_changes(true);
+            return Ok(self.check_login(conn, begin));
+        }
+        result.page().map(|_| self.begin_watch(conn, begin))
+    }
+
+    /// Reads whether the login holds, unless the pages of a snapshot will.
+    fn check_login(&mut self, conn: ConnId, begin: BeginStage) -> Next {
+        let Watch { from, filter } = &begin.watch;
+        match begin.client.login() {
+            Some(login) if from.is_some() || !filter.wants_snapshot() => {
+                let requester = Requester::Vm(login.clone());
+                // A page without VMs.
+                let page = PageRequest::Vms { after: VmId(i64::MAX), rows_max: 1 };
+                Next::Work {
+                    work: Work::Read(Read::ListPage { requester, page }),
+                    stage: Stage::Watch(begin),
+                }
+            }
+            _ => self.begin_watch(conn, begin),
+        }
     }
 
     fn begin_watch(&mut self, conn: ConnId, begin: BeginStage) -> Next {
-        let BeginStage { watch, principal, caller } = begin;
+        let BeginStage { watch, client } = begin;
         let (resumes, wants_snapshot) = (watch.from.is_some(), watch.filter.wants_snapshot());
-        let (client, now) = ((principal, caller.clone()), self.presence.instant());
+        let (caller, now) = (client.caller.clone(), self.presence.instant());
         let query = match self.watches.begin(conn, watch, client, self.random.as_mut(), now) {
             Err(failure) => return Next::failed(failure),
             Ok(revision) if resumes => return Next::Answer(Answer::Resumed(revision)),
@@ -116,7 +150,7 @@ impl App {
         match (noted, written) {
             (Noted::Registered, Written::Registered(vm)) => self.note_vm(VmChangeKind::Registered, *vm),
             (Noted::Updated(vm), _) => self.note_vm(VmChangeKind::Updated, vm),
-            (Noted::Removed(names), _) => self.watches.note_removed(&names),
+            (Noted::Removed(names), _) => self.note_removed(&names),
             (Noted::Points(vm, points), Written::Put { refused }) => {
                 self.watches.note_points(vm.as_ref(), &points, refused);
             }
@@ -144,10 +178,12 @@ impl App {
         }
     }
 
-    /// Records that containers of this server were removed from the registry.
+    /// Records that VMs were removed from the registry, and ends the watches that they have begun.
     pub fn note_removed(&mut self, names: &[VmName]) {
         self.watches.note_presence(self.presence.take_changes());
-        self.watches.note_removed(names);
+        names.iter().for_each(|name| self.watches.note_removed(name, None));
+        let is_theirs = |login: &Login| names.contains(&login.name);
+        self.watches.end_of(|client| client.login().is_some_and(is_theirs));
     }
 
     /// Records changes that other processes have made in the store.
@@ -157,27 +193,38 @@ impl App {
             self.watches.note_unknown();
         }
         self.watches.note_presence(self.presence.take_changes());
+        let mut ended = BTreeSet::new();
         for StoredChange { kind, vm, name } in changes {
+            if matches!(kind, ChangeKind::Removed | ChangeKind::LoginsEnded) {
+                ended.insert(vm);
+                self.presence.end_sessions(vm, SessionEnd::Anonymous);
+                self.watches.note_presence(self.presence.take_changes());
+            }
             match kind {
                 ChangeKind::Registered => self.note_vm(VmChangeKind::Registered, vm),
                 ChangeKind::Updated => self.note_vm(VmChangeKind::Updated, vm),
-                ChangeKind::Removed => {
-                    self.watches.note_removed(&[name]);
-                    self.end_watches_of(vm);
-                }
-                ChangeKind::LoginsEnded => self.end_watches_of(vm),
+                ChangeKind::Removed => self.watches.note_removed(&name, Some(vm)),
+                ChangeKind::LoginsEnded => {}
             }
         }
-        if !ended_tokens.is_empty() {
-            let is_ended = |principal: &Principal| matches!(principal, Principal::Reader(reader) if ended_tokens.contains(&reader.token));
-            self.watches.end_of(is_ended);
+        if !(ended.is_empty() && ended_tokens.is_empty()) {
+            self.watches.end_of(|client| match &client.principal {
+                Principal::Reader(reader) => ended_tokens.contains(&reader.token),
+                Principal::Vm(login) => ended.contains(&login.id),
+                Principal::Anonymous | Principal::Operator => false,
+            });
         }
         self.watches.end_read_of_others(position, has_more, self.presence.instant());
     }
 
     /// Ends the watches that a VM has begun, whose logins have ended.
     pub(super) fn end_watches_of(&mut self, vm: VmId) {
-        self.watches.end_of(|principal| matches!(principal, Principal::Vm(login) if login.id == vm));
+        self.watches.end_of(|client| client.login().is_some_and(|login| login.id == vm));
+    }
+
+    /// Ends the watches that these tokens have begun, which are revoked.
+    pub(super) fn end_watches_by(&mut self, tokens: &[TokenHash]) {
+        self.watches.end_of(|client| client.token.is_some_and(|token| tokens.contains(&token)));
     }
 
     /// Records the changes of VMs' connections, and passes all changes to the clients that watch.
@@ -195,7 +242,7 @@ impl App {
 
     /// Ends the watch of `conn` with an error if its client may no longer watch, or has another identity.
     pub fn check_watch(&mut self, conn: ConnId) {
-        let Some((principal, caller)) = self.watches.client(conn) else { return };
+        let Some(Watching { principal, caller, .. }) = self.watches.client(conn) else { return };
         let (permission, current) = self.permission(conn, CommandName::Watch, caller);
         let may_watch = matches!(permission, Permission::Allowed | Permission::AllowedAsItself);
         let is_same = match principal {
@@ -205,6 +252,9 @@ impl App {
         };
         if !(may_watch && is_same) {
             self.watches.end_with(conn, Failure::AuthenticationRequired);
+        } else if permission == Permission::AllowedAsItself {
+            // From now on it is this login that lets the client watch.
+            self.watches.set_principal(conn, current);
         }
     }
 }

@@ -22,8 +22,7 @@ use crate::dialect;
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{
-    Caller, Change, Failure, NewPoint, Principal, Revision, Vm, VmChangeKind, VmName, VmPresence, Watch,
-    WatchFilter,
+    Change, Failure, NewPoint, Principal, Revision, Vm, VmChangeKind, VmName, VmPresence, Watch, WatchFilter,
 };
 use crate::store::ChangesPosition;
 
@@ -31,7 +30,7 @@ use others::Others;
 use pending::Pending;
 use prefixes::Prefixes;
 use ring::ChangeLog;
-pub use watchers::Due;
+pub use watchers::{Due, Watching};
 use watchers::{Watcher, Watchers};
 
 /// The recorded changes and the clients that watch.
@@ -110,7 +109,7 @@ impl Watches {
         &mut self,
         conn: ConnId,
         watch: Watch,
-        (principal, caller): (Principal, Caller),
+        client: Watching,
         random: &mut dyn Random,
         now: Instant,
     ) -> Result<Revision, Failure> {
@@ -132,7 +131,7 @@ impl Watches {
         let added = live.prefixes.add(filter.prefixes(), last);
         added.map_err(|prefixes::Full| Failure::Busy)?;
         let number = from.map_or(last, |from| from.number);
-        let before = live.watchers.begin(conn, filter, (principal, caller), number, from.is_none());
+        let before = live.watchers.begin(conn, filter, client, number, from.is_none());
         live.forget(before, now);
         live.unwatched_since = None;
         Ok(Revision { epoch, number })
@@ -168,7 +167,7 @@ impl Watches {
     }
 
     /// Ends the watches of the clients for which `is_theirs` holds, since they may no longer watch.
-    pub fn end_of(&mut self, is_theirs: impl Fn(&Principal) -> bool) {
+    pub fn end_of(&mut self, is_theirs: impl Fn(&Watching) -> bool) {
         if let Some(live) = &mut self.live {
             live.watchers.end_of(is_theirs);
         }
@@ -181,9 +180,16 @@ impl Watches {
     }
 
     /// Who watches on a connection.
-    pub fn client(&self, conn: ConnId) -> Option<(&Principal, &Caller)> {
+    pub fn client(&self, conn: ConnId) -> Option<&Watching> {
         let watcher = self.live.as_ref()?.watchers.get(conn)?;
-        Some((&watcher.principal, &watcher.caller))
+        Some(&watcher.client)
+    }
+
+    /// Replaces the identity of a client.
+    pub fn set_principal(&mut self, conn: ConnId, principal: Principal) {
+        if let Some(live) = &mut self.live {
+            live.watchers.set_principal(conn, principal);
+        }
     }
 
     /// Records that a VM was added or changed, and has these connections.
@@ -191,11 +197,9 @@ impl Watches {
         self.record(|live| live.pending.push_unread(kind, vm, presence));
     }
 
-    /// Records that VMs were removed.
-    pub fn note_removed(&mut self, names: &[VmName]) {
-        for name in names {
-            self.record(|live| live.pending.push(dialect::vm_removed(name), &mut live.log));
-        }
+    /// Records that a VM was removed; `vm`: its id, if another process has done so.
+    pub fn note_removed(&mut self, name: &VmName, vm: Option<VmId>) {
+        self.record(|live| live.pending.push(dialect::vm_removed(name, vm), &mut live.log));
     }
 
     /// Records that VMs went online or offline.
@@ -315,14 +319,15 @@ impl Watches {
         self.live.as_mut()?.watchers.next_due()
     }
 
-    /// Takes what a client gets next; `None`: nothing for now.
-    pub fn take(&mut self, conn: ConnId) -> Option<Due<'_>> {
+    /// Takes what a client gets next; `None`: nothing for now. `searches_left`: how many changes and points may still be
+    /// compared with what clients want in this tick.
+    pub fn take(&mut self, conn: ConnId, searches_left: &mut usize) -> Option<Due<'_>> {
         let (live, epoch) = (self.live.as_mut()?, self.epoch?);
-        let due = live.watchers.take(conn, &live.log, epoch)?;
+        let due = live.watchers.take(conn, &live.log, epoch, searches_left)?;
         match &due {
             Due::Change(..) => self.counters.sent += 1,
             Due::End(Failure::TooFarBehind) => self.counters.too_far_behind += 1,
-            Due::End(_) => {}
+            Due::End(_) | Due::Later => {}
         }
         Some(due)
     }
@@ -349,11 +354,13 @@ impl Watches {
     fn record(&mut self, add: impl FnOnce(&mut Live) -> Result<(), pending::Full>) {
         let Some(live) = &mut self.live else { return };
         if add(live).is_err() {
-            log::warn!("changes for clients that watch were dropped: these clients list again");
+            if live.watchers.count() > 0 && !(live.log.is_empty() && live.pending.is_empty()) {
+                log::warn!("changes for clients that watch were dropped: these clients list again");
+            }
             // No client has seen this number.
             self.last = live.log.last() + 1;
             live.log = ChangeLog::after(self.last);
-            live.pending = Pending::default();
+            live.pending.clear();
         }
     }
 }

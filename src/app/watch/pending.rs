@@ -81,6 +81,11 @@ impl Pending {
         Some(vms.into_iter().collect())
     }
 
+    /// Drops all entries. A read that is under way was for them, and is for none of those that follow.
+    pub(super) fn clear(&mut self) {
+        *self = Pending { under_read: self.under_read.map(|_| 0), ..Pending::default() };
+    }
+
     /// Ends a read that has failed: it is to begin again.
     pub(super) fn read_failed(&mut self) {
         self.under_read = None;

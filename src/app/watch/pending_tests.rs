@@ -68,6 +68,20 @@ fn a_failed_read_begins_again() {
 }
 
 #[test]
+fn a_read_of_dropped_entries_is_for_none_of_those_that_follow() {
+    let (mut pending, mut log) = (Pending::default(), ChangeLog::default());
+    pending.push_unread(ADDED, VmId(7), VmPresence::default()).unwrap();
+    pending.begin_read();
+    pending.clear();
+    pending.push_unread(ADDED, VmId(8), VmPresence::default()).unwrap();
+    assert_eq!(pending.begin_read(), None, "one at a time");
+    pending.end_read(vec![vm(7, None)], &mut log);
+    assert_eq!((texts(&log), pending.begin_read()), (vec![], Some(vec![VmId(8)])));
+    pending.end_read(vec![vm(8, None)], &mut log);
+    assert_eq!(texts(&log), ["\"kind\":\"registered\",\"vm_id\":\"vm-8\""]);
+}
+
+#[test]
 fn a_read_is_for_a_bounded_number_of_vms() {
     let (mut pending, mut log) = (Pending::default(), ChangeLog::default());
     let max = limits::WATCH_READ_VMS_MAX as i64;

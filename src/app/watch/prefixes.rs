@@ -30,9 +30,12 @@ pub(super) struct Full;
 impl Prefixes {
     /// Adds a client that watches `prefixes`; those that are new are recorded after the change `last`.
     pub(super) fn add(&mut self, prefixes: &[Box<str>], last: u64) -> Result<(), Full> {
-        let new = prefixes.iter().filter(|prefix| !self.recorded.contains_key(*prefix)).count();
-        if self.recorded.len() + new > limits::WATCH_PREFIXES_MAX {
-            return Err(Full);
+        if !self.has_room_for(prefixes) {
+            // Those that no client watches make room, except for those that are watched again.
+            self.recorded.retain(|known, recorded| recorded.watchers > 0 || prefixes.contains(known));
+            if !self.has_room_for(prefixes) {
+                return Err(Full);
+            }
         }
         for prefix in prefixes {
             // What a shorter prefix has recorded is there.
@@ -46,6 +49,11 @@ impl Prefixes {
             recorded.unused_since = None;
         }
         Ok(())
+    }
+
+    fn has_room_for(&self, prefixes: &[Box<str>]) -> bool {
+        let new = prefixes.iter().filter(|prefix| !self.recorded.contains_key(*prefix)).count();
+        self.recorded.len() + new <= limits::WATCH_PREFIXES_MAX
     }
 
     /// Removes a client that watches `prefixes`.
@@ -191,5 +199,8 @@ mod tests {
         prefixes.add(&texts(&["7"]), 0).unwrap();
         prefixes.remove(&texts(&["7", "7"]), at(0));
         assert!(prefixes.covers("7"), "a client that was refused holds nothing");
+        prefixes.remove(&texts(&["8"]), at(0));
+        prefixes.add(&texts(&["7", "x"]), 0).unwrap();
+        assert!(!prefixes.covers("8") && prefixes.covers("x"), "one that no client watches makes room");
     }
 }

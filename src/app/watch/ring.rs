@@ -31,6 +31,11 @@ impl ChangeLog {
         }
     }
 
+    /// Whether it has no changes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// The number of the last change.
     pub(super) fn last(&self) -> u64 {
         self.last

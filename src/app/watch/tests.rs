@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{MetricKey, MetricValue, OfflineReason, Point};
+use crate::model::{Caller, MetricKey, MetricValue, OfflineReason, Point};
 
 struct NoRandom(bool);
 
@@ -15,6 +15,10 @@ impl Random for NoRandom {
 }
 
 const EPOCH: u64 = 0x0707_0707_0707_0707;
+
+fn anonymous() -> Watching {
+    Watching { principal: Principal::Anonymous, caller: Caller::default(), token: None }
+}
 
 fn conn(index: u32) -> ConnId {
     ConnId { index, generation: 1 }
@@ -40,7 +44,7 @@ fn begin(
     now: Instant,
 ) -> Result<u64, Failure> {
     let watch = Watch { from, filter: filter(prefixes) };
-    let client = (Principal::Anonymous, Caller::default());
+    let client = anonymous();
     if watch.from.is_none() {
         watches.go_live(ChangesPosition::default(), now);
     }
@@ -53,8 +57,7 @@ fn begin(
 }
 
 fn removed(watches: &mut Watches, names: &[&str]) {
-    let names: Vec<_> = names.iter().map(|name| VmName::from_store(name)).collect();
-    watches.note_removed(&names);
+    names.iter().for_each(|name| watches.note_removed(&VmName::from_store(name), None));
 }
 
 fn online(vm: i64) -> PresenceChange {
@@ -67,8 +70,9 @@ fn take_all(watches: &mut Watches, index: u32) -> (Vec<u64>, Option<Failure>) {
     watches.publish();
     let mut numbers = Vec::new();
     loop {
-        match watches.take(conn(index)) {
+        match watches.take(conn(index), &mut { usize::MAX }) {
             None => return (numbers, None),
+            Some(Due::Later) => unreachable!("there is no end of searches"),
             Some(Due::Change(revision, ..)) => numbers.push(revision.number),
             Some(Due::End(failure)) => return (numbers, Some(failure)),
         }
@@ -91,7 +95,7 @@ fn nothing_is_recorded_before_the_first_client() {
 fn without_random_bytes_no_client_watches() {
     let mut watches = Watches::default();
     let watch = Watch { from: None, filter: filter(&[]) };
-    let client = (Principal::Anonymous, Caller::default());
+    let client = anonymous();
     watches.go_live(ChangesPosition::default(), at(0));
     let begun = watches.begin(conn(0), watch, client, &mut NoRandom(false), at(0));
     assert_eq!((begun, watches.counters().1), (Err(Failure::Internal), 0));
@@ -167,7 +171,7 @@ fn points_are_recorded_for_the_prefixes_that_clients_watch() {
     watches.note_points(None, &points[2..], &[]);
     assert_eq!(take_all(&mut watches, 0), (vec![], None));
     watches.publish();
-    match watches.take(conn(1)) {
+    match watches.take(conn(1), &mut { usize::MAX }) {
         Some(Due::Change(Revision { number: 1, .. }, change, _)) => {
             assert_eq!(&*change.points, &points[..1], "b.x was refused, and c.x is not watched");
         }
@@ -242,7 +246,7 @@ fn the_reason_of_an_offline_vm_is_told() {
 fn a_failed_snapshot_ends_the_watch_that_it_begins_only() {
     let mut watches = Watches::default();
     let watch = || Watch { from: None, filter: filter(&[]) };
-    let client = || (Principal::Anonymous, Caller::default());
+    let client = anonymous;
     watches.go_live(ChangesPosition::default(), at(0));
     watches.begin(conn(0), watch(), client(), &mut NoRandom(true), at(0)).unwrap();
     watches.snapshot_failed(conn(0), at(1));

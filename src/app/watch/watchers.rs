@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::ring::ChangeLog;
 use crate::ids::ConnId;
-use crate::model::{Caller, Change, Failure, Principal, Revision, WatchFilter};
+use crate::model::{Caller, Change, Failure, Login, Principal, Revision, TokenHash, WatchFilter};
 
 /// The clients.
 #[derive(Default)]
@@ -16,12 +16,31 @@ pub(super) struct Watchers {
     due_at: u64,
 }
 
+/// Who watches.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// The identity of the request.
+    pub principal: Principal,
+    /// The login of the request.
+    pub caller: Caller,
+    /// The token of the request.
+    pub token: Option<TokenHash>,
+}
+
+impl Watching {
+    /// The VM that watches.
+    pub fn login(&self) -> Option<&Login> {
+        match &self.principal {
+            Principal::Vm(login) => Some(login),
+            _ => None,
+        }
+    }
+}
+
 /// A client.
 pub(super) struct Watcher {
     pub(super) filter: WatchFilter,
-    /// Who watches, and the login of its request.
-    pub(super) principal: Principal,
-    pub(super) caller: Caller,
+    pub(super) client: Watching,
     /// The number of the last change that it has got, or does not want.
     position: u64,
     state: State,
@@ -44,6 +63,8 @@ pub enum Due<'a> {
     Change(Revision, &'a Change, &'a WatchFilter),
     /// The error that ends its watch.
     End(Failure),
+    /// There may be something, but enough was searched in this tick.
+    Later,
 }
 
 impl Watchers {
@@ -53,12 +74,12 @@ impl Watchers {
         &mut self,
         conn: ConnId,
         filter: WatchFilter,
-        (principal, caller): (Principal, Caller),
+        client: Watching,
         position: u64,
         has_snapshot: bool,
     ) -> Option<Watcher> {
         let state = if has_snapshot { State::Snapshot } else { State::Active };
-        let watcher = Watcher { filter, principal, caller, position, state, is_due: false };
+        let watcher = Watcher { filter, client, position, state, is_due: false };
         let before = self.by_conn.insert(conn, watcher);
         self.touch(conn);
         before
@@ -89,6 +110,13 @@ impl Watchers {
         self.by_conn.get(&conn)
     }
 
+    /// Replaces the identity of a client.
+    pub(super) fn set_principal(&mut self, conn: ConnId, principal: Principal) {
+        if let Some(watcher) = self.by_conn.get_mut(&conn) {
+            watcher.client.principal = principal;
+        }
+    }
+
     /// Ends the watch of a client with an error.
     pub(super) fn end(&mut self, conn: ConnId, failure: Failure) {
         if let Some(watcher) = self.by_conn.get_mut(&conn) {
@@ -98,8 +126,8 @@ impl Watchers {
     }
 
     /// Ends the watches of the clients for which `is_theirs` holds, since they may no longer watch.
-    pub(super) fn end_of(&mut self, is_theirs: impl Fn(&Principal) -> bool) {
-        let theirs = self.by_conn.iter().filter(|(_, watcher)| is_theirs(&watcher.principal));
+    pub(super) fn end_of(&mut self, is_theirs: impl Fn(&Watching) -> bool) {
+        let theirs = self.by_conn.iter().filter(|(_, watcher)| is_theirs(&watcher.client));
         for conn in theirs.map(|(conn, _)| *conn).collect::<Vec<_>>() {
             self.end(conn, Failure::AuthenticationRequired);
         }
@@ -152,8 +180,15 @@ impl Watchers {
         None
     }
 
-    /// What a client gets next from `log`, whose epoch is `epoch`; it counts as got. `None`: nothing for now.
-    pub(super) fn take<'a>(&'a mut self, conn: ConnId, log: &'a ChangeLog, epoch: u64) -> Option<Due<'a>> {
+    /// What a client gets next from `log`, whose epoch is `epoch`; it counts as got. `None`: nothing for now. `searches_left`:
+    /// how many changes and points may still be compared with what clients want in this tick.
+    pub(super) fn take<'a>(
+        &'a mut self,
+        conn: ConnId,
+        log: &'a ChangeLog,
+        epoch: u64,
+        searches_left: &mut usize,
+    ) -> Option<Due<'a>> {
         let watcher = self.by_conn.get_mut(&conn)?;
         match &watcher.state {
             State::Snapshot => return None,
@@ -164,6 +199,10 @@ impl Watchers {
             let Some(change) = log.following(watcher.position) else {
                 return Some(Due::End(Failure::TooFarBehind));
             };
+            if *searches_left == 0 {
+                return Some(Due::Later);
+            }
+            *searches_left = searches_left.saturating_sub(1 + change.points.len());
             watcher.position += 1;
             if watcher.filter.wants(change) {
                 let revision = Revision { epoch, number: watcher.position };

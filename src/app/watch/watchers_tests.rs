@@ -4,6 +4,10 @@ use super::*;
 use crate::ids::VmId;
 use crate::model::{ChangeGroup, Login, VmName};
 
+fn anonymous() -> Watching {
+    Watching { principal: Principal::Anonymous, caller: Caller::default(), token: None }
+}
+
 fn conn(index: u32) -> ConnId {
     ConnId { index, generation: 1 }
 }
@@ -17,7 +21,7 @@ fn all() -> WatchFilter {
 }
 
 fn begin(watchers: &mut Watchers, index: u32, filter: WatchFilter, position: u64, has_snapshot: bool) {
-    let client = (Principal::Anonymous, Caller::default());
+    let client = anonymous();
     watchers.begin(conn(index), filter, client, position, has_snapshot);
 }
 
@@ -25,8 +29,9 @@ fn begin(watchers: &mut Watchers, index: u32, filter: WatchFilter, position: u64
 fn take_all(watchers: &mut Watchers, index: u32, log: &ChangeLog) -> (Vec<u64>, Option<Failure>) {
     let mut numbers = Vec::new();
     loop {
-        match watchers.take(conn(index), log, 7) {
+        match watchers.take(conn(index), log, 7, &mut { usize::MAX }) {
             None => return (numbers, None),
+            Some(Due::Later) => unreachable!("there is no end of searches"),
             Some(Due::End(failure)) => return (numbers, Some(failure)),
             Some(Due::Change(revision, ..)) => {
                 assert_eq!(revision.epoch, 7);
@@ -34,6 +39,22 @@ fn take_all(watchers: &mut Watchers, index: u32, log: &ChangeLog) -> (Vec<u64>, 
             }
         }
     }
+}
+
+#[test]
+fn a_search_goes_on_where_it_was_left() {
+    let (mut watchers, mut log) = (Watchers::default(), ChangeLog::default());
+    ["1", "2", "3"].into_iter().for_each(|text| log.push(change(ChangeGroup::Presence, text)));
+    log.push(change(ChangeGroup::Vms, "4"));
+    begin(&mut watchers, 0, WatchFilter::new(true, false, Vec::new()), 0, false);
+    let mut searches = 2;
+    assert_eq!(watchers.take(conn(0), &log, 7, &mut searches), Some(Due::Later));
+    assert_eq!(searches, 0);
+    assert!(matches!(
+        watchers.take(conn(0), &log, 7, &mut 2),
+        Some(Due::Change(Revision { number: 4, .. }, ..))
+    ));
+    assert_eq!(watchers.take(conn(0), &log, 7, &mut 0), None, "there is nothing to search");
 }
 
 #[test]
@@ -77,10 +98,10 @@ fn an_ending_watch_gets_its_error_and_no_more_changes() {
     let (mut watchers, mut log) = (Watchers::default(), ChangeLog::default());
     let login = |id| Principal::Vm(Login { id: VmId(id), epoch: 0, name: VmName::from_store("a") });
     for (index, principal) in [(0, login(1)), (1, login(2)), (2, Principal::Operator)] {
-        watchers.begin(conn(index), all(), (principal, Caller::default()), 0, false);
+        watchers.begin(conn(index), all(), Watching { principal, ..anonymous() }, 0, false);
     }
     log.push(change(ChangeGroup::Vms, ""));
-    watchers.end_of(|principal| *principal == login(1));
+    watchers.end_of(|client| client.principal == login(1));
     assert_eq!(take_all(&mut watchers, 0, &log), (vec![], Some(Failure::AuthenticationRequired)));
     assert_eq!(take_all(&mut watchers, 1, &log), (vec![1], None));
     assert_eq!(take_all(&mut watchers, 2, &log), (vec![1], None));

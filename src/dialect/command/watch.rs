@@ -186,9 +186,15 @@ pub fn vm_changed(kind: VmChangeKind, vm: &Vm, presence: &VmPresence) -> Change 
     })
 }
 
-/// The end of a VM in the store.
-pub fn vm_removed(name: &VmName) -> Change {
-    change(ChangeGroup::Vms, "removed", Some(name), |_| {})
+/// The end of a VM in the store. `vm`: its id, if another process has removed it: a new VM may have its name meanwhile.
+pub fn vm_removed(name: &VmName, vm: Option<VmId>) -> Change {
+    change(ChangeGroup::Vms, "removed", Some(name), |text| {
+        if let Some(vm) = vm {
+            write_member(text, ",\"vm\":{\"id\":", &vm.0);
+            write_member(text, ",\"vm_id\":", name.as_str());
+            write_raw(text, "}");
+        }
+    })
 }
 
 /// A VM is online, as these connections; `was_online`: it was before.

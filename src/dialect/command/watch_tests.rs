@@ -130,7 +130,7 @@ fn changes_are_written() {
             vm_changed(VmChangeKind::Updated, &vm(), &online()),
             format!(r#""kind":"updated","vm_id":"a\"","vm":{{{connected},"ram":512,"cpu":2,"disks":[]}}"#),
         ),
-        (vm_removed(&name), r#""kind":"removed","vm_id":"a\"""#.to_owned()),
+        (vm_removed(&name, None), r#""kind":"removed","vm_id":"a\"""#.to_owned()),
         (
             vm_online(VmId(7), &name, &online(), true),
             format!(r#""kind":"online","vm_id":"a\"","reason":"taken over","vm":{{{connected}}}"#),

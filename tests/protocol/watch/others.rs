@@ -67,6 +67,46 @@ fn a_password_that_a_tool_changes_ends_the_watch_of_its_vm() {
 }
 
 #[test]
+fn a_login_that_a_tool_has_ended_begins_no_watch() {
+    let daemon = Daemon::builder().only_on("tcp://127.0.0.1:0?open=none").start();
+    let mut tool = registry(&daemon);
+    add(&mut tool);
+    for data in [json!({"what": ["points:"]}), json!({})] {
+        let mut client = daemon.client();
+        client.authenticate("a");
+        let (_, revision) = watch(&mut client, json!({}));
+        client.call(request("unwatch", json!({})));
+        tool.change_password(&name("a"), &Secret::new(PASSWORD)).expect("it is changed");
+        let resumed = json!({"from": revision});
+        assert_eq!(
+            client.fail(request("watch", if data == json!({}) { resumed } else { data })),
+            NOT_AUTHENTICATED
+        );
+    }
+}
+
+#[test]
+fn a_vm_that_a_tool_removes_goes_offline_first() {
+    let daemon = Daemon::start();
+    let mut tool = registry(&daemon);
+    add(&mut tool);
+    let mut vm = daemon.client();
+    vm.authenticate("a");
+    let mut watching = watcher(&daemon);
+    tool.remove(&name("a")).expect("it is removed");
+    vm.register("a", &[]);
+    // The new VM may be told before the end of the old one, which has its id.
+    let mut changes = [change(&mut watching), change(&mut watching), change(&mut watching)];
+    changes.sort_by_key(|change| change["vm"]["id"].as_i64());
+    let kinds = changes.each_ref().map(|change| (change["kind"].as_str(), change["vm"]["id"].as_i64()));
+    assert_eq!(
+        kinds,
+        [(Some("offline"), Some(1)), (Some("removed"), Some(1)), (Some("registered"), Some(2))]
+    );
+    assert_eq!(changes[0]["reason"], "logout");
+}
+
+#[test]
 fn the_watch_of_a_reader_ends_with_its_token() {
     let daemon = Daemon::builder().only_on("tcp://127.0.0.1:0?open=none").start();
     let mut tool = registry(&daemon);

@@ -77,6 +77,17 @@ fn a_logout_ends_the_watch_of_its_connection() {
 }
 
 #[test]
+fn a_logout_ends_the_watch_that_its_token_has_begun() {
+    let daemon = closed();
+    let mut client = daemon.client();
+    let token = client.authenticate("a");
+    let mut watching = daemon.client();
+    watch_as_a(&mut watching, json!({"token": token}));
+    client.succeed("logout", json!({}));
+    assert_eq!(end(&mut watching), NOT_AUTHENTICATED);
+}
+
+#[test]
 fn the_watch_of_a_vm_ends_with_its_password_and_with_the_vm() {
     let daemon = closed();
     let mut operator = daemon.operator();

@@ -153,6 +153,16 @@ fn errors_name_the_field_and_leave_the_watch() {
     }
     daemon.client().register("a", &[]);
     assert_eq!(kind(&mut watching), kind_of("registered", "a", ""));
+    // Nor is one that still waits for its list.
+    let mut both = daemon.client();
+    let request =
+        |id: u8, data: serde_json::Value| json!({"command": "watch", "request_id": id, "data": data});
+    both.send(&format!("{}{}", request(1, json!({})), request(2, json!({"what": ["x"]}))));
+    let mut replies = [both.reply(), both.reply()];
+    replies.sort_by_key(|reply| reply["request_id"].as_u64());
+    assert_eq!((&replies[0]["message"], &replies[1]["status"]), (&json!("snapshot"), &json!("error")));
+    daemon.client().register("b", &[]);
+    assert_eq!(kind(&mut both), kind_of("registered", "b", ""));
 }
 
 #[test]
