@@ -321,9 +321,9 @@ fn loads(port: u16) -> Vec<Foreign> {
     let path = "/%7B%22action%22:%22add_vm%22,%22ram%22:1,%22disks%22:[1]%7D";
     let image = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
     vec![
-        load(port, query, "document", HTML).is("a link", 403),
-        load(port, query, "document", HTML).without(&["Referer"]).is("a link that hides where it is", 403),
-        // Reading is allowed: it has no effect.
+        // Links can be followed from any page: reading has no effect, and the page does not see the answer.
+        load(port, query, "document", HTML).is("a link", 200),
+        load(port, query, "document", HTML).without(&["Referer"]).is("a link that hides where it is", 200),
         load(port, query, "document", HTML).untold().is("a link of a browser that tells nothing", 200),
         load(port, path, "document", HTML).untold().is("the same with a request for a path", 404),
         load(port, path, "iframe", HTML).is("a frame", 403),
@@ -338,7 +338,7 @@ fn loads(port: u16) -> Vec<Foreign> {
         load(port, query, "style", "text/css,*/*;q=0.1").is("a style sheet", 403),
         load(port, query, "document", HTML)
             .with("Sec-Purpose", "prefetch")
-            .is("a link before it is followed", 403),
+            .is("a link before it is followed", 200),
         load(port, "/events", "empty", "text/event-stream")
             .with("Sec-Fetch-Mode", "cors")
             .with("Origin", EVIL)
@@ -347,7 +347,7 @@ fn loads(port: u16) -> Vec<Foreign> {
             .with("Origin", EVIL)
             .untold()
             .is("an old one", 403),
-        load(port, query, "document", HTML).line(format!("HEAD {query} HTTP/1.1")).is("only the head", 403),
+        load(port, query, "document", HTML).line(format!("HEAD {query} HTTP/1.1")).is("only the head", 200),
     ]
 }
 

@@ -42,6 +42,10 @@ pub struct Headers<'a> {
     pub expects: Expectation,
     /// Whether `Sec-Fetch-Site` says that a page of another site sent the request.
     pub is_cross_site: bool,
+    /// Whether `Sec-Fetch-Mode` says that the browser navigates.
+    pub navigates: bool,
+    /// Whether `Sec-Fetch-Dest` says that the answer becomes the document of a tab, not of a frame.
+    pub fills_tab: bool,
     /// Whether `Accept` names JSON.
     pub accepts_json: bool,
     /// Whether `Accept` names HTML.
@@ -121,6 +125,8 @@ impl<'a> Headers<'a> {
                 }
             }
             b"sec-fetch-site" => self.is_cross_site |= value.eq_ignore_ascii_case(b"cross-site"),
+            b"sec-fetch-mode" => self.navigates |= value.eq_ignore_ascii_case(b"navigate"),
+            b"sec-fetch-dest" => self.fills_tab |= value.eq_ignore_ascii_case(b"document"),
             b"accept" => {
                 for kind in items(value).filter_map(|item| item.split(|&byte| byte == b';').next()) {
                     self.accepts_json |= kind.trim_ascii().eq_ignore_ascii_case(b"application/json");

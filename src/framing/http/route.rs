@@ -152,10 +152,21 @@ pub fn check_source<'a>(head: &Head<'a>, rules: &HttpRules) -> Result<Option<&'a
     }
     // A page from another port of this host is `same-site`. Its requests that could have an effect (POST, WebSocket
     // handshake) carry an `Origin`, which the check above rejects.
-    if fields.is_cross_site {
+    if fields.is_cross_site && !is_followed_link(head) {
         return Err(forbidden(Denial::ForeignOrigin, "the page that this comes from is of another site"));
     }
     Ok(None)
+}
+
+/// Whether the browser fills a tab with the answer, after a link on a page of any site. Reading has no effect, and that
+/// page cannot see the answer: the browser shows it as a document of its own.
+fn is_followed_link(head: &Head<'_>) -> bool {
+    let fields = &head.headers;
+    matches!(head.method, Method::Get | Method::Head)
+        && fields.navigates
+        && fields.fills_tab
+        && fields.origin == HeaderValue::Absent
+        && !is_websocket_handshake(head)
 }
 
 /// The authority that the client addresses (RFC 9112, 3.2); `None` only for HTTP/1.0 without `Host`.

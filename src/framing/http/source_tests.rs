@@ -147,6 +147,32 @@ fn cross_site_requests_are_rejected() {
 }
 
 #[test]
+fn a_link_on_a_page_of_another_site_can_be_followed() {
+    let link = "Sec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document";
+    let with = |more: &str| format!("{link}\n{more}");
+    let but = |from: &str, to: &str| link.replace(from, to);
+    let socket = "Upgrade: websocket\nConnection: upgrade\nSec-WebSocket-Version: 13\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    check(&[
+        (request("GET /", link, ""), &[Page(Root), End]),
+        (request("HEAD /healthz", &with("Sec-Fetch-User: ?1"), ""), &[Page(Health), End]),
+        (request("GET /nothing", link, ""), &[Refused(404), End]),
+        // What is shown in a frame, or loaded by a page.
+        (request("GET /", &but("document", "iframe"), ""), &[Ended(403)]),
+        (request("GET /", &but("navigate", "no-cors"), ""), &[Ended(403)]),
+        (request("GET /", &but("\nSec-Fetch-Dest: document", ""), ""), &[Ended(403)]),
+        (request("GET /", &but("\nSec-Fetch-Mode: navigate", ""), ""), &[Ended(403)]),
+        // What could have an effect.
+        (post(link, "{}"), &[Ended(403)]),
+        (request("OPTIONS /", link, ""), &[Ended(403)]),
+        (request("GET /", &with(socket), ""), &[Ended(403)]),
+        // A link has no origin.
+        (request("GET /", &with("Origin: http://localhost:8888"), ""), &[Ended(403)]),
+        (request("GET /", &with("Origin: null"), ""), &[Ended(403)]),
+    ]);
+}
+
+#[test]
 fn source_checks_apply_to_every_kind_of_request() {
     let foreign = "Origin: http://evil.example";
     check(&[
