@@ -36,7 +36,20 @@ export function svg(name, attributes = {}, ...children) {
 // A name whose direction cannot change that of the text around it.
 export const isolated = (name) => el("bdi", {}, name);
 
-export const now = () => Date.now() / 1000;
+// How far the server's clock is ahead of the browser's, in seconds.
+let ahead = 0;
+const AHEAD_S_MIN = 2; // less is the precision of `Date`, and the time that a reply takes
+
+// The server's time, in seconds since 1970.
+export const now = () => Date.now() / 1000 + ahead;
+
+// Sets the clock by a reply.
+export function setClock(reply) {
+  const server = Date.parse(reply.headers.get("Date")) / 1000 + 0.5;
+  if (Math.abs(server - now()) < AHEAD_S_MIN || Number.isNaN(server)) return;
+  const found = server - Date.now() / 1000;
+  ahead = Math.abs(found) < AHEAD_S_MIN ? 0 : found;
+}
 
 const grouped = new Intl.NumberFormat("en");
 

@@ -1,10 +1,15 @@
 // The VMs as the server has them, and what the lists need of each: its state, totals, and texts to filter and sort by.
 
+import { now } from "{{dom.js}}";
+
 const EVENTS_MAX = 500;
+const SEEN_S = 5; // how exact the time is at which a VM was last seen
+const REST = 4; // how much longer than the listeners take they rest: other work has its turn
 
 export class Fleet {
   constructor() {
     this.listeners = new Set();
+    this.restUntil = 0;
     this.clear();
   }
 
@@ -26,6 +31,11 @@ export class Fleet {
         if (this.vms === fresh) this.tell();
       },
       end: () => {
+        // What is still there stays the same row.
+        for (const [name, vm] of fresh) {
+          const known = this.vms.get(name);
+          if (known) fresh.set(name, Object.assign(known, vm));
+        }
         this.vms = fresh;
         this.isWhole = true;
         this.tell();
@@ -36,22 +46,40 @@ export class Fleet {
   // Applies a change. A snapshot may already have it, so each can be applied twice.
   change({ kind, vm_id: name, vm, reason }) {
     const known = this.vms.get(name);
-    if (kind === "removed") this.vms.delete(name);
-    else if (vm && (known || kind === "registered" || kind === "updated")) {
+    const isOther = known && vm?.id != null && vm.id !== known.entry.id;
+    if (kind === "registered" || kind === "updated" || (vm && known && !isOther && kind !== "removed")) {
       this.vms.set(name, Object.assign(known ?? {}, describe({ ...known?.entry, ...vm })));
       this.vms.get(name).changed = performance.now();
+    } else if (kind === "removed" && !isOther) {
+      this.vms.delete(name);
     }
-    this.events.unshift({ at: Date.now() / 1000, name, kind, reason });
+    this.events.unshift({ at: now(), name, kind, reason });
     this.events.length = Math.min(this.events.length, EVENTS_MAX);
     this.tell();
   }
 
-  // Calls the listeners before the next frame, once for all changes until then.
+  // The VM has just sent a request. The server tells of sessions only, and one that talks by HTTP has none.
+  see(name) {
+    const vm = this.vms.get(name);
+    if (vm == null || vm.entry.connected_since != null || now() - (vm.entry.last_seen ?? 0) < SEEN_S) return;
+    Object.assign(vm, describe({ ...vm.entry, last_seen: Math.floor(now()) }));
+    this.tell();
+  }
+
+  // Calls the listeners before the next frame, once for all changes until then; later where they take long.
   tell() {
-    this.isTold ??= requestAnimationFrame(() => {
-      this.isTold = null;
+    if (this.isTold) return;
+    this.isTold = true;
+    const run = () => requestAnimationFrame(() => {
+      this.isTold = false;
+      const begin = performance.now();
       for (const listener of this.listeners) listener();
+      const end = performance.now();
+      this.restUntil = end + REST * (end - begin);
     });
+    const rest = this.restUntil - performance.now();
+    if (rest > 0) setTimeout(run, rest);
+    else run();
   }
 
   totals() {

@@ -132,8 +132,9 @@ export class Live {
       this.stop();
       return this.tell("denied", message);
     }
-    const isBehind = message === "too far behind, list again" && (this.revision != null || this.pages != null);
+    const isBehind = message === "too far behind, list again" && this.revision != null;
     this.revision = null;
+    // At once only if the last list was whole: otherwise each one could fail like this.
     if (isBehind) return this.watch();
     this.channel.reopen();
     this.tell("failed", message);

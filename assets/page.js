@@ -1,6 +1,6 @@
 // The page: views by URL, keys, and the login.
 
-import { el, set, setText } from "{{dom.js}}";
+import { set, setClock, setText } from "{{dom.js}}";
 import { Fleet } from "{{fleet.js}}";
 import { DisksView, VmsView } from "{{lists.js}}";
 import { Live } from "{{live.js}}";
@@ -18,6 +18,8 @@ const STATES = {
   connecting: "connecting", listing: "listing", live: "live", waiting: "not connected, trying again", denied: "",
 };
 
+const CLOCK_MS = 2000; // for the server's time
+
 // In memory only: `{token, isOwn}`, where a token that a login made is the page's own.
 let credentials = null;
 let view = null;
@@ -25,17 +27,19 @@ let view = null;
 let place = null;
 
 const fleet = new Fleet();
-const points = new Points(ask);
+const points = new Points(ask, (name) => fleet.see(name));
 const live = new Live(fleet, tell);
 const context = { fleet, points, ask, params: {}, change };
 
 // The answer to a GET: the data of a JSON reply, unless `read` takes it otherwise.
 async function ask(path, read = async (reply) => (await reply.json()).data) {
-  const headers = credentials ? { Authorization: `Bearer ${credentials.token}` } : {};
-  const reply = await fetch(path, { headers });
-  if (reply.status === 401) {
+  const used = credentials;
+  const reply = await fetch(path, { headers: used ? { Authorization: `Bearer ${used.token}` } : {} });
+  setClock(reply);
+  // That a login from before has ended is nothing new.
+  if (reply.status === 401 && used === credentials) {
     live.stop();
-    tell("denied", credentials ? "The login has ended." : "");
+    tell("denied");
   }
   if (!reply.ok) throw new Error(`${reply.status} ${reply.statusText}`);
   return read(reply);
@@ -44,7 +48,9 @@ async function ask(path, read = async (reply) => (await reply.json()).data) {
 function tell(state, detail) {
   connection.dataset.state = state;
   setText(connection, state === "failed" ? detail : STATES[state]);
-  if (state === "denied" && !(view instanceof LoginView)) showLogin(credentials ? detail : "");
+  if (state === "live" && credentials) credentials.isValid = true;
+  if (state !== "denied" || view instanceof LoginView) return;
+  showLogin(credentials == null ? "" : credentials.isValid ? "The login has ended." : "This token is not valid.");
 }
 
 // ── Login ──
@@ -65,12 +71,14 @@ function showLogin(message) {
   points.clear();
   place = null;
   open(new LoginView(start, message));
+  document.title = "Login · vmherd";
   main.querySelector("input").focus();
 }
 
 logout.addEventListener("click", () => {
   const ended = credentials;
   live.stop();
+  credentials = null;
   tell("denied");
   if (ended?.isOwn) revoke(ended.token);
 });
@@ -87,7 +95,7 @@ function parse() {
   } catch {
     // What is no percent-encoding is the name as it is.
   }
-  const known = kind === "" || !(kind in VIEWS) || (kind === "vm" && !name) ? "vms" : kind;
+  const known = kind === "" || !Object.hasOwn(VIEWS, kind) || (kind === "vm" && !name) ? "vms" : kind;
   return { path: known === "vm" ? `vm/${name}` : known, kind: known, name: decoded, params: Object.fromEntries(new URLSearchParams(query)) };
 }
 
@@ -171,4 +179,5 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-start(null);
+// The first times that are asked for are the server's.
+fetch("/", { method: "HEAD", signal: AbortSignal.timeout(CLOCK_MS) }).then(setClock).catch(() => {}).then(() => start(null));

@@ -11,13 +11,14 @@ const PREFIXES_MAX = 256;
 const REQUESTS_MAX = 4;
 const SETTLE_MS = 150;
 const RETRY_S = 30;
+const UNASKED = { asked: 0, isWhole: false };
 const [WIDTH, HEIGHT] = [72, 18];
 const NONE = [];
 
 export class Points {
-  // `ask(path)` fetches JSON from the server.
-  constructor(ask) {
-    this.ask = ask;
+  // `ask(path)` fetches JSON from the server; `seen(name)` is called when the VM `name` has put points.
+  constructor(ask, seen) {
+    Object.assign(this, { ask, seen, requests: 0 });
     this.channel = new Channel({ greet: () => this.greet(), take: (message) => this.take(message) });
     this.listeners = new Set();
     this.takers = new Set();
@@ -27,11 +28,11 @@ export class Points {
   clear() {
     this.channel.end();
     clearTimeout(this.timer);
-    // By key: {points, asked}.
+    // By key: {points, asked, isWhole}. Whole are those with all points up to the watch that they are part of.
     this.series = new Map();
     this.sight = [];
+    this.wanted = new Set();
     this.prefixes = "[]";
-    this.requests = 0;
   }
 
   // Calls `listener()` when series have changed that are in sight; returns what ends it.
@@ -45,6 +46,8 @@ export class Points {
   follow(prefix, take, begin) {
     const taker = { prefix, take, begin };
     this.takers.add(taker);
+    // A new watch, even of the same prefixes: `begin` is called when it has begun.
+    this.prefixes = null;
     this.settle(0);
     return () => {
       this.takers.delete(taker);
@@ -73,11 +76,15 @@ export class Points {
   settle(pause = SETTLE_MS) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      const wanted = [...[...this.takers].map(({ prefix }) => prefix), ...this.sight].slice(0, PREFIXES_MAX);
-      const prefixes = JSON.stringify(wanted.map((prefix) => `points:${prefix}`));
+      const wanted = new Set([...[...this.takers].map(({ prefix }) => prefix), ...this.sight].slice(0, PREFIXES_MAX));
+      const prefixes = JSON.stringify([...wanted].map((prefix) => `points:${prefix}`));
       if (prefixes === this.prefixes) return this.fetch();
-      this.prefixes = prefixes;
-      if (wanted.length === 0) this.channel.end();
+      // Series that were not in the watch before, or are no longer, miss points.
+      for (const [key, series] of this.series) {
+        if (!wanted.has(key) || !this.wanted.has(key)) Object.assign(series, UNASKED);
+      }
+      Object.assign(this, { wanted, prefixes });
+      if (wanted.size === 0) this.channel.end();
       else if (this.channel.isOpen()) this.watch();
       else if (this.channel.timer == null) this.channel.open();
     }, pause);
@@ -85,7 +92,7 @@ export class Points {
 
   greet() {
     // Points may have come while there was no connection.
-    for (const series of this.series.values()) Object.assign(series, { asked: 0, isWhole: false });
+    for (const series of this.series.values()) Object.assign(series, UNASKED);
     this.watch();
   }
 
@@ -104,6 +111,7 @@ export class Points {
     if (status !== "success") return this.channel.reopen();
     if (message === "snapshot") this.begin();
     if (message !== "change" || data.kind !== "points") return;
+    if (data.vm_id != null) this.seen(data.vm_id);
     for (const { key, value, timestamp } of data.points) {
       const series = this.series.get(key);
       if (series) series.points = merge(series.points, [[timestamp, value]]);
@@ -124,7 +132,7 @@ export class Points {
 
   async load(key) {
     const series = this.series.get(key) ?? { points: [] };
-    series.asked = now();
+    const asked = (series.asked = now());
     // The last one used is the last to go.
     this.series.delete(key);
     this.series.set(key, series);
@@ -134,7 +142,8 @@ export class Points {
     try {
       const found = await this.ask(`/ui/points?${query}`);
       series.points = merge(found[key] ?? [], series.points);
-      series.isWhole = true;
+      // Unless the watch has changed meanwhile.
+      if (series.asked === asked) series.isWhole = true;
     } catch {
       // It is asked for again when it comes into sight again.
     }

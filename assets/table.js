@@ -3,6 +3,7 @@
 import { el, set, setText } from "{{dom.js}}";
 
 const OVERSCAN = 6;
+const SETTLE_MS = 150;
 
 export class Table {
   // Columns are {key, label, align?, value(row)?, tie(row, row)?} with either text(row), or make(cell) and show(cell, row).
@@ -26,6 +27,7 @@ export class Table {
 
   destroy() {
     this.resized.disconnect();
+    clearTimeout(this.timer);
   }
 
   header({ key, label, align, value }) {
@@ -36,6 +38,7 @@ export class Table {
 
   // Shows `rows`, which are sorted by `sort`.
   show(rows, sort) {
+    const focused = this.focusedItem()?.row;
     this.rows = rows;
     this.sort = sort;
     const [key, direction] = sort.startsWith("-") ? [sort.slice(1), "descending"] : [sort, "ascending"];
@@ -44,17 +47,26 @@ export class Table {
     set(this.table, { "aria-rowcount": rows.length + 1 });
     if (this.pool.length > 0) this.render();
     else this.measure();
+    // The focus follows its row to where it is now.
+    if (focused && this.focusedItem()?.row !== focused && rows.includes(focused)) this.focus(rows.indexOf(focused));
+  }
+
+  // The one of the pool that has the focus.
+  focusedItem() {
+    return this.pool.find(({ element }) => element.contains(document.activeElement));
   }
 
   measure() {
     if (!this.element.isConnected) return;
     if (this.pool.length === 0 && this.rows.length > 0) this.grow(1);
-    this.height = this.pool[0]?.element.offsetHeight || 30;
+    const shown = this.pool.find(({ element }) => !element.hidden);
+    this.height = shown?.element.offsetHeight || this.height || 30;
     this.render();
   }
 
   render() {
     if (this.height == null) return;
+    const focused = this.focusedItem()?.row;
     // All is read before anything is written: reading after that would make the browser lay out the table.
     const { scrollTop, clientHeight } = this.element;
     const length = this.rows.length * this.height;
@@ -67,12 +79,27 @@ export class Table {
     // A row keeps its element while it is in sight: index modulo the number of elements.
     this.pool.forEach((item) => (item.isUsed = false));
     for (let index = this.first; index < this.last; index += 1) this.fill(this.pool[index % this.pool.length], index);
-    for (const item of this.pool) {
-      if (item.isUsed) continue;
-      if (item.element.contains(document.activeElement)) this.element.focus({ preventScroll: true });
-      item.element.hidden = true;
+    if (focused) {
+      // Its row may have another element now, or none.
+      const item = this.pool.find(({ isUsed, row }) => isUsed && row === focused);
+      const target = item?.element.querySelector("a") ?? this.element;
+      if (target !== document.activeElement) target.focus({ preventScroll: true });
     }
+    for (const item of this.pool) if (!item.isUsed) item.element.hidden = true;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.order(), SETTLE_MS);
     this.onShow(this.rows.slice(this.first, this.last));
+  }
+
+  // Puts the elements in the order of their rows, for the Tab key and screen readers, around the one with the focus.
+  order() {
+    const elements = [...this.pool].sort((left, right) => left.index - right.index).map(({ element }) => element);
+    if (elements.every((element, at) => element === this.body.children[at])) return;
+    const pivot = elements.findIndex((element) => element.contains(document.activeElement));
+    elements.forEach((element, at) => {
+      if (at < pivot) elements[pivot].before(element);
+      else if (at > pivot) this.body.append(element);
+    });
   }
 
   grow(count) {
@@ -128,15 +155,16 @@ export class Table {
   // Puts the focus on a row.
   focus(index = this.current) {
     if (this.rows.length === 0) return;
-    this.current = Math.max(0, Math.min(index, this.rows.length - 1));
-    const [top, head] = [this.current * this.height, this.head.offsetHeight];
+    const chosen = Math.max(0, Math.min(index, this.rows.length - 1));
+    const [top, head] = [chosen * this.height, this.head.offsetHeight];
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
     else if (top + this.height + head > scrollTop + clientHeight) {
       this.element.scrollTop = top + this.height + head - clientHeight;
     }
     this.render();
-    this.pool[this.current % this.pool.length].element.querySelector("a").focus({ preventScroll: true });
+    this.current = chosen;
+    this.pool[chosen % this.pool.length].element.querySelector("a").focus({ preventScroll: true });
   }
 
   key(event) {

@@ -73,11 +73,17 @@ export class VmView {
     if (this.vm == null) return;
     const { entry, state, disk: size } = this.vm;
     set(this.state, { "data-state": isGone ? "never" : state });
-    this.facts.replaceChildren(
-      ...fact("ID", String(entry.id)), ...fact("RAM", ram(entry.ram)), ...fact("CPU", count(entry.cpu)),
-      ...fact("Disks", entry.disks.length === 0 ? "none" : `${entry.disks.length} · ${disk(size)}`),
-      ...(entry.connected_since != null ? fact("Connected since", date(entry.connected_since))
-        : fact("Last seen", entry.last_seen == null ? "never" : date(entry.last_seen))));
+    const facts = [
+      ["ID", String(entry.id)], ["RAM", ram(entry.ram)], ["CPU", count(entry.cpu)],
+      ["Disks", entry.disks.length === 0 ? "none" : `${entry.disks.length} · ${disk(size)}`],
+      entry.connected_since != null ? ["Connected since", date(entry.connected_since)]
+        : ["Last seen", entry.last_seen == null ? "never" : date(entry.last_seen)],
+    ];
+    // Only where they differ: new elements end a selection, and are read out again.
+    if (this.shown !== facts.join()) {
+      this.shown = facts.join();
+      this.facts.replaceChildren(...facts.map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, text))));
+    }
     fill(this.sessions, ["Address"], entry.addrs.map((addr) => [address(addr)]), "It has no connection.");
     fill(this.disks, ["ID", "Size"], entry.disks.map(({ id, disk_size }) => [String(id), disk(disk_size)]), "It has none.");
     const events = this.context.fleet.events.filter(({ name }) => name === this.name).slice(0, 10);
@@ -97,7 +103,7 @@ export class VmView {
   update() {
     const { range, from, to } = this.context.params;
     this.fixed = Number(from) < Number(to) ? [Number(from), Number(to)] : null;
-    this.range = RANGES[range] ? range : "1h";
+    this.range = Object.hasOwn(RANGES, range) ? range : "1h";
     for (const button of this.ranges) {
       set(button, { "aria-pressed": String(!this.fixed && button.dataset.range === this.range) });
     }
@@ -175,7 +181,9 @@ export class VmView {
   draw() {
     this.isDirty = false;
     const [from, to] = this.span();
-    for (const points of this.points.values()) {
+    for (const [key, points] of this.points) {
+      // The VM that it is of may have come meanwhile.
+      if (!this.owns(key)) this.points.delete(key);
       const late = this.fixed ? 0 : points.findIndex(([at]) => at >= from);
       points.splice(0, late < 0 ? points.length : late);
     }
@@ -202,8 +210,6 @@ export class VmView {
     }
   }
 }
-
-const fact = (term, text) => [el("div", {}, el("dt", {}, term), el("dd", {}, text))];
 
 const panel = (title) => el("section", { class: "panel", "aria-label": title }, el("h2", {}, title));
 

@@ -47,7 +47,8 @@ fn a_closed_listener_asks_for_a_vms_password_or_a_readers_token() {
     submit(&mut browser, &[("name", "a"), ("password", "wrong password")]);
     expect_login(&mut browser, "Invalid credentials");
     submit(&mut browser, &[("token", "unknown")]);
-    expect_login(&mut browser, "Invalid access token");
+    expect_login(&mut browser, "This token is not valid.");
+    assert_eq!(browser.eval("document.title"), "Login · vmherd");
     // By then the page has what it says from each of its sources.
     let is_whole = format!("{}?.textContent == '0.50'", cell("a", "load"));
     for fields in [&[("name", "a"), ("password", PASSWORD)][..], &[("token", &reader)]] {

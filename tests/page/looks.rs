@@ -148,6 +148,9 @@ fn each_view_is_accessible_in_light_and_dark_wide_and_narrow() {
                 // Drawn with the new size and colours, and no change is still fading.
                 browser
                     .eval("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+                let cut = "[...document.querySelectorAll('.row:not([hidden]) .cell.state')]\
+                    .filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)";
+                assert_eq!(browser.eval(cut), json!([]), "states in {view}, {width} pixels");
                 expect_accessible(browser, &axe, &format!("{view}, {width} pixels, {colours}"));
                 if is_writing {
                     let name = format!("{view}-{width}-{colours}.png");

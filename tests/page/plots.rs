@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::chromium::Chromium;
 use crate::common::{Client, Daemon};
+use crate::false_clock::FalseClock;
 use crate::{cell, expect_no_problems, now, open, put};
 
 /// The height of the line of a plot at its last point, as a share of the scale: 0 at the bottom, 1 on top.
@@ -81,6 +82,61 @@ fn plots_draw_the_points_of_a_vm_and_follow_new_ones() {
     browser.eval("location.hash = '#/'");
     put(&mut client, "web-1.load", 10, &[0.75]);
     browser.wait_for(&format!("{}?.textContent == '0.75'", cell("web-1", "load")));
+    expect_no_problems(&mut browser);
+}
+
+#[test]
+fn points_that_come_while_the_list_is_left_show_when_it_returns() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    for name in ["a", "b"] {
+        client.register(name, &[1]);
+    }
+    put(&mut client, "a.load", 10, &[0.5]);
+    put(&mut client, "b.load", 10, &[0.25]);
+    let mut browser = open(&daemon);
+    browser.wait_for(&format!("{}?.textContent == '0.50'", cell("a", "load")));
+    // Twice: the view of a VM is whole each time.
+    for load in [1.5, 2.5] {
+        browser.eval("location.hash = '#/vm/b'");
+        shows(&mut browser, "Load", "0.25");
+        put(&mut client, "a.load", 10, &[load]);
+        browser.eval("location.hash = '#/'");
+        browser.wait_for(&format!("{}?.textContent == '{load:.2}'", cell("a", "load")));
+    }
+    // So soon that the watch is the same one.
+    browser.eval("location.hash = '#/vm/b'");
+    shows(&mut browser, "Load", "0.25");
+    browser.eval(
+        "(async () => {
+            for (const hash of ['#/', '#/vm/b']) {
+                const changed = new Promise((done) => addEventListener('hashchange', done, { once: true }));
+                location.hash = hash;
+                await changed;
+            }
+        })()",
+    );
+    shows(&mut browser, "Load", "0.25");
+    expect_no_problems(&mut browser);
+}
+
+#[test]
+fn times_are_those_of_the_server() {
+    // Two hours behind the browser.
+    const BEHIND_S: i64 = 7200;
+    let clock = FalseClock::new();
+    clock.set_wall_ahead(-BEHIND_S);
+    let daemon = clock.daemon().start();
+    let mut client = daemon.client();
+    client.register("web-1", &[1]);
+    client.authenticate("web-1");
+    let at = now() - BEHIND_S;
+    client.succeed("put", json!({"key": "web-1.load", "value": 0.5, "timestamp": at}));
+    let mut browser = open(&daemon);
+    browser.wait_for(&format!("{}?.textContent == '0.50'", cell("web-1", "load")));
+    browser.wait_for(&format!("/^[0-9]+ s$/.test({}.textContent)", cell("web-1", "since")));
+    browser.eval("location.hash = '#/vm/web-1'");
+    shows(&mut browser, "Load", "0.5");
     expect_no_problems(&mut browser);
 }
 

@@ -74,6 +74,12 @@ fn ten_thousand_vms_can_be_filtered_sorted_and_reached_by_keys() {
     assert_eq!(browser.eval("document.activeElement.textContent"), "vm-9999");
     let index = "document.activeElement.closest('[role=row]').getAttribute('aria-rowindex')";
     assert_eq!(browser.eval(index), "10001");
+    // The elements come to stand in the order of the rows, which the Tab key and screen readers follow.
+    browser.wait_for(
+        "[...document.querySelectorAll('.body .row:not([hidden])')].map((row) => Number(row.ariaRowIndex))\
+         .every((index, at, all) => at === 0 || index === all[at - 1] + 1)",
+    );
+    assert_eq!(browser.eval("document.activeElement.textContent"), "vm-9999");
     browser.press("ArrowUp");
     browser.press("Enter");
     browser.wait_for(
@@ -123,7 +129,13 @@ fn a_vm_that_comes_goes_changes_and_vanishes_is_followed() {
     browser.eval("location.hash = '#/vm/web-1'");
     let address = vm.local_address();
     browser.wait_for(&format!("document.querySelector('.panel td')?.textContent == '{address}'"));
-    drop(vm);
+    // A change that leaves its facts as they are leaves their elements.
+    browser.eval("window.fact = document.querySelector('.facts dd'), 0");
+    let mut second = daemon.client();
+    second.authenticate("web-1");
+    browser.wait_for("document.querySelectorAll('.panel:first-child tbody tr').length === 2");
+    assert_eq!(browser.eval("window.fact.isConnected"), true);
+    drop((vm, second));
     browser.wait_for("document.querySelector('.state').textContent.startsWith('offline for ')");
     browser.wait_for("document.querySelector('.panel:last-child').textContent.includes('offline: closed')");
     daemon.operator().succeed("remove", json!({"vm_id": "web-1"}));
@@ -131,6 +143,64 @@ fn a_vm_that_comes_goes_changes_and_vanishes_is_followed() {
     browser.press("Escape");
     browser.wait_for(&format!("{} == null && {} != null", cell("web-1", "state"), cell("web-2", "state")));
     browser.wait_for("document.querySelector('[data-count=all]').textContent == '1 VMs'");
+    expect_no_problems(&mut browser);
+}
+
+#[test]
+fn the_focus_stays_on_its_vm_when_the_order_changes() {
+    let daemon = Daemon::start();
+    let mut operator = daemon.operator();
+    for (name, ram) in [("a", 300), ("b", 200), ("c", 100)] {
+        operator.succeed("add", json!({"vm_id": name, "ram": ram, "cpu": 1, "disks": []}));
+    }
+    let mut browser = open(&daemon);
+    browser.eval("location.hash = '#/?sort=-ram'");
+    browser.wait_for(&format!("{} != null", cell("c", "state")));
+    browser.eval(&format!("{}.querySelector('a').focus()", cell("a", "name")));
+    operator.succeed("add", json!({"vm_id": "d", "ram": 400, "cpu": 1, "disks": []}));
+    browser.wait_for("document.querySelector('.body .row:not([hidden]) bdi').textContent === 'd'");
+    assert_eq!(names(&mut browser), ["d", "a", "b", "c"]);
+    assert_eq!(browser.eval("document.activeElement.textContent"), "a");
+    browser.press("ArrowDown");
+    assert_eq!(browser.eval("document.activeElement.textContent"), "b");
+    operator.succeed("remove", json!({"vm_id": "b"}));
+    browser.wait_for(&format!("{} == null", cell("b", "state")));
+    assert_eq!(browser.eval("document.activeElement.getAttribute('role')"), "region");
+    expect_no_problems(&mut browser);
+}
+
+#[test]
+fn a_vm_that_talks_by_http_is_seen_when_its_points_come() {
+    let daemon = Daemon::start();
+    daemon.client().register("web-1", &[1]);
+    let mut browser = open(&daemon);
+    browser.wait_for(&format!("{}?.textContent === 'never seen'", cell("web-1", "state")));
+    let puts = format!(
+        "(async () => {{
+            const post = async (command, data) =>
+                (await fetch('/', {{ method: 'POST', body: JSON.stringify({{ command, data }}) }})).json();
+            const {{ data }} = await post('authenticate', {{ vm_id: 'web-1', password: {} }});
+            const point = {{ token: data.token, key: 'web-1.load', value: 0.5, timestamp: Math.floor(Date.now() / 1000) }};
+            return (await post('put', point)).status;
+        }})()",
+        json!(PASSWORD)
+    );
+    // Once the watch for points has begun, they come; until then the history has them.
+    browser.wait_for(&format!("{puts}.then((status) => status === 'success')"));
+    browser.wait_for(&format!("{}.textContent === '0.50'", cell("web-1", "load")));
+    browser.wait_for(&format!("{puts}.then(() => {}.textContent === 'offline')", cell("web-1", "state")));
+    expect_no_problems(&mut browser);
+}
+
+#[test]
+fn urls_with_names_that_every_object_has_are_unknown_ones() {
+    let daemon = Daemon::start();
+    daemon.client().register("web-1", &[1]);
+    let mut browser = open(&daemon);
+    browser.eval("location.hash = '#/vm/web-1?range=constructor'");
+    browser.wait_for("document.querySelector('[data-range=\"1h\"]')?.ariaPressed === 'true'");
+    browser.eval("location.hash = '#/toString'");
+    browser.wait_for(&format!("{} != null", cell("web-1", "state")));
     expect_no_problems(&mut browser);
 }
 
