@@ -97,10 +97,10 @@ fn points_that_come_while_the_list_is_left_show_when_it_returns() {
     let mut browser = open(&daemon);
     browser.wait_for(&format!("{}?.textContent == '0.50'", cell("a", "load")));
     // Twice: the view of a VM is whole each time.
-    for load in [1.5, 2.5] {
+    for (load, at) in [(1.5, now() + 1), (2.5, now() + 2)] {
         browser.eval("location.hash = '#/vm/b'");
         shows(&mut browser, "Load", "0.25");
-        put(&mut client, "a.load", 10, &[load]);
+        client.succeed("put", json!({"key": "a.load", "value": load, "timestamp": at}));
         browser.eval("location.hash = '#/'");
         browser.wait_for(&format!("{}?.textContent == '{load:.2}'", cell("a", "load")));
     }

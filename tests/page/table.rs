@@ -270,3 +270,54 @@ fn where_only_the_page_is_open_it_needs_nothing_else() {
     browser.wait_for("document.querySelectorAll('.counters tbody tr').length > 50");
     expect_no_problems(&mut browser);
 }
+
+/// JavaScript that imports a module of the page, of which the page has loaded the same instance.
+fn module(name: &str) -> String {
+    format!(
+        "import(performance.getEntriesByType('resource').map(({{ name }}) => name)\
+         .find((name) => new URL(name).pathname.startsWith('/ui/{name}.')))"
+    )
+}
+
+#[test]
+fn a_removal_is_of_one_id_and_listeners_rest_as_they_take() {
+    let daemon = Daemon::start();
+    let mut browser = open(&daemon);
+    let script = format!(
+        "(async () => {{
+            const {{ Fleet }} = await {};
+            const fleet = new Fleet();
+            const vm = (id) => ({{ id, vm_id: 'a', connected_since: null, offline_since: null, last_seen: null,
+                addrs: [], disks: [], ram: 1, cpu: 1 }});
+            const pages = fleet.begin();
+            pages.add([vm(2)]);
+            pages.end();
+            const found = [];
+            const change = (data) => {{
+                fleet.change({{ vm_id: 'a', ...data }});
+                found.push(fleet.vms.get('a')?.state ?? null);
+            }};
+            // The snapshot already has the VM that took the name.
+            change({{ kind: 'removed', vm: {{ id: 1, vm_id: 'a' }} }});
+            change({{ kind: 'online', vm: {{ ...vm(1), connected_since: 5 }} }});
+            change({{ kind: 'online', vm: {{ id: 2, vm_id: 'a', connected_since: 5 }} }});
+            change({{ kind: 'removed', vm: {{ id: 2, vm_id: 'a' }} }});
+            change({{ kind: 'registered', vm: vm(3) }});
+            change({{ kind: 'removed' }});
+            // Each call takes 30 ms: then 120 ms are for other work.
+            const times = [];
+            await new Promise((done) => fleet.listeners.add(() => {{
+                const begin = performance.now();
+                while (performance.now() < begin + 30);
+                times.push([begin, performance.now()]);
+                if (times.length === 3) done();
+                else setTimeout(() => fleet.tell());
+            }}));
+            return [found, times.slice(1).every(([begin], at) => begin - times[at][1] >= 110)];
+        }})()",
+        module("fleet")
+    );
+    let states = json!(["never", "never", "online", null, "never", null]);
+    assert_eq!(browser.eval(&script), json!([states, true]));
+    expect_no_problems(&mut browser);
+}
