@@ -32,7 +32,7 @@ pub const WATCH_COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// Clients that get changes in a tick: each may take a system call, together one or two milliseconds. The others come
 /// first in the next.
 pub const WATCHERS_PER_TICK_MAX: usize = 256;
-/// Changes and points that are compared in a tick with what clients want: some five milliseconds. A client that resumes may
+/// Changes and points that are compared in a tick with what clients want: one to two milliseconds. A client that resumes may
 /// have the whole log to search.
 pub const WATCH_SEARCHES_PER_TICK_MAX: usize = 32_768;
 /// Bytes that all clients get in a tick, for the same reason.
