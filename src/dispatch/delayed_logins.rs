@@ -132,6 +132,10 @@ impl<J: Jobs> Dispatcher<J> {
         self.is_stopping = true;
         self.app.presence_mut().last_seen_mut().begin_stop();
         self.timers.arm(now, Timer::Seen);
+        // A server without connections stops without another tick.
+        if !self.has_watchers() {
+            self.abandon_watch_reads();
+        }
         self.outbox.extend(self.delayed_logins.keys().map(|request_key| Effect::RefuseLogin(*request_key)));
     }
 

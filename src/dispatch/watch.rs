@@ -38,9 +38,7 @@ impl<J: Jobs> Dispatcher<J> {
         }
         self.app.publish_changes(now.instant);
         if self.is_stopping && !self.has_watchers() {
-            self.abandon_internal(|job| matches!(job, InternalJob::ReadChanged));
-            self.abandon_internal(|job| matches!(job, InternalJob::ReadOthers));
-            return;
+            return self.abandon_watch_reads();
         }
         if let Some(ids) = self.app.watches_mut().begin_read(now.instant) {
             self.submit_internal(Work::Read(Read::Vms { ids }), InternalJob::ReadChanged, now.instant);
@@ -57,6 +55,12 @@ impl<J: Jobs> Dispatcher<J> {
             next.into_iter().for_each(|at| self.timers.arm(at, Timer::Watch));
             self.watch_armed = next;
         }
+    }
+
+    /// Abandons the reads for clients that watch.
+    pub(super) fn abandon_watch_reads(&mut self) {
+        self.abandon_internal(|job| matches!(job, InternalJob::ReadChanged));
+        self.abandon_internal(|job| matches!(job, InternalJob::ReadOthers));
     }
 
     /// Whether a client that watches may have something to get, or changes are not passed on yet.
