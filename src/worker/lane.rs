@@ -61,9 +61,9 @@ impl LaneQueue {
 
     /// Wakes as many idle threads as there are jobs for.
     pub(super) fn notify(&self) {
-        let mut state = self.lock();
+        let state = self.lock();
         let missing = state.jobs.len().saturating_sub(state.notified);
-        self.notify_idle(&mut state, missing);
+        self.notify_idle(state, missing);
     }
 
     /// Waits at most `idle` for jobs, and takes as many as `batch` allows. `None`: no job has arrived, and the thread
@@ -93,8 +93,9 @@ impl LaneQueue {
         if state.jobs.is_empty() {
             return false;
         }
-        self.notify_idle(&mut state, 1);
-        state.claim_thread()
+        let starts_thread = state.claim_thread();
+        self.notify_idle(state, 1);
+        starts_thread
     }
 
     /// Ends `run` and queues those of its jobs that must run `again`. Returns whether its thread continues; false if
@@ -103,17 +104,16 @@ impl LaneQueue {
         let mut state = self.lock();
         state.done += 1;
         // In both cases some thread will look: this one, or as many as there may be.
-        if !again.is_empty() {
-            again.into_iter().for_each(|job| state.jobs.requeue(job));
-            self.notify_idle(&mut state, 1);
-        }
-        if remove(&mut state.running, run) {
-            return true;
-        }
-        remove(&mut state.stuck, run);
-        let has_room = state.threads < state.threads_max;
-        state.threads += usize::from(has_room);
-        has_room
+        let is_notified = usize::from(!again.is_empty());
+        again.into_iter().for_each(|job| state.jobs.requeue(job));
+        let continues = remove(&mut state.running, run) || {
+            remove(&mut state.stuck, run);
+            let has_room = state.threads < state.threads_max;
+            state.threads += usize::from(has_room);
+            has_room
+        };
+        self.notify_idle(state, is_notified);
+        continues
     }
 
     /// Reports that a thread could not be started. Returns all queued jobs if no thread is left to run
@@ -162,11 +162,12 @@ impl LaneQueue {
         state
     }
 
-    /// Wakes up to `count` idle threads. Each notification is a system call even if no thread waits, so no thread is
-    /// notified twice.
-    fn notify_idle(&self, state: &mut LaneState, count: usize) {
+    /// Wakes up to `count` idle threads, once they can have the lock. Each notification is a system call even if no
+    /// thread waits, so no thread is notified twice.
+    fn notify_idle(&self, mut state: MutexGuard<'_, LaneState>, count: usize) {
         let count = count.min(state.idle - state.notified);
         state.notified += count;
+        drop(state);
         (0..count).for_each(|_| self.arrived.notify_one());
     }
 
