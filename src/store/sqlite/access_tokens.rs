@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::super::{StoreError, Written, as_i64};
-use super::statements::{WriteError, execute, query};
+use super::statements::{Statements, WriteError, query};
 use crate::clock::UnixSeconds;
 use crate::ids::AccessTokenId;
 use crate::model::{AccessToken, AccessTokenChange, Reader, TokenHash, VmName};
@@ -35,7 +35,7 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<AccessToken>> {
 }
 
 pub(super) fn change(
-    connection: &Connection,
+    statements: &mut Statements<'_>,
     change: &AccessTokenChange,
 ) -> std::result::Result<Written, WriteError> {
     let changed = match change {
@@ -44,17 +44,17 @@ pub(super) fn change(
              SELECT ?1, ?2, ?3, ?5 WHERE (SELECT count(*) FROM access_tokens) < ?4";
             let reader = reader_name.as_ref().map(VmName::as_str);
             let parameters = params![token.0, now.0, is_enabled, as_i64(*count_max), reader];
-            return match execute(connection, sql, parameters)? {
+            return match statements.execute(sql, parameters)? {
                 0 => Err(StoreError::AccessTokenLimitReached.into()),
-                _ => Ok(Written::AccessTokenAdded(AccessTokenId(connection.last_insert_rowid()))),
+                _ => Ok(Written::AccessTokenAdded(AccessTokenId(statements.last_insert_rowid()))),
             };
         }
         AccessTokenChange::SetEnabled { id, is_enabled } => {
             let sql = "UPDATE access_tokens SET enabled = ?2 WHERE id = ?1";
-            execute(connection, sql, params![id.0, is_enabled])?
+            statements.execute(sql, params![id.0, is_enabled])?
         }
         AccessTokenChange::Remove(id) => {
-            execute(connection, "DELETE FROM access_tokens WHERE id = ?1", [id.0])?
+            statements.execute("DELETE FROM access_tokens WHERE id = ?1", [id.0])?
         }
     };
     if changed == 0 { Err(StoreError::UnknownAccessToken.into()) } else { Ok(Written::Done) }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::statements::{query, query_value};
+use super::statements::{Statements, query, query_value};
 use crate::limits;
 use crate::model::MetricKey;
 
@@ -16,6 +17,8 @@ pub(super) struct Cache {
     series: Option<u64>,
     /// The number of VMs, if it was needed.
     pub(super) vms: Option<u64>,
+    /// The highest id that a VM ever had, if it was needed; 0: there was none.
+    last_vm: Option<i64>,
     /// SQLite's counter of commits by other connections, of any process.
     data_version: Option<i64>,
 }
@@ -30,23 +33,36 @@ impl Cache {
         Ok(())
     }
 
-    pub(super) fn vm_count(&mut self, connection: &Connection) -> rusqlite::Result<u64> {
-        count(&mut self.vms, connection, "SELECT count(*) FROM vms")
+    pub(super) fn vm_count(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<u64> {
+        cached(&mut self.vms, statements, "SELECT count(*) FROM vms")
     }
 
-    pub(super) fn series_count(&mut self, connection: &Connection) -> rusqlite::Result<u64> {
-        count(&mut self.series, connection, "SELECT count(*) FROM series")
+    pub(super) fn last_vm(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<i64> {
+        cached(&mut self.last_vm, statements, LAST_VM)
+    }
+
+    pub(super) fn add_vm(&mut self, id: i64) {
+        self.last_vm = Some(id);
+        self.vms = self.vms.map(|count| count + 1);
+    }
+
+    pub(super) fn remove_vm(&mut self) {
+        self.vms = self.vms.map(|count| count.saturating_sub(1));
+    }
+
+    pub(super) fn series_count(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<u64> {
+        cached(&mut self.series, statements, "SELECT count(*) FROM series")
     }
 
     pub(super) fn series_id(
         &mut self,
-        connection: &Connection,
+        statements: &mut Statements<'_>,
         key: &MetricKey,
     ) -> rusqlite::Result<Option<i64>> {
         if let Some(id) = self.series_ids.get(key) {
             return Ok(Some(*id));
         }
-        let id = series_id(connection, key)?;
+        let id = statements.get(SERIES_OF)?.query_row([key.as_str()], |row| row.get(0)).optional()?;
         if let Some(id) = id {
             self.insert(key, id);
         }
@@ -71,11 +87,15 @@ impl Cache {
     }
 }
 
-/// The cached count, or else the one that `sql` selects.
-fn count(cached: &mut Option<u64>, connection: &Connection, sql: &'static str) -> rusqlite::Result<u64> {
+/// The cached number, or else the one that `sql` selects.
+fn cached<T: Copy + FromSql>(
+    cached: &mut Option<T>,
+    statements: &mut Statements<'_>,
+    sql: &'static str,
+) -> rusqlite::Result<T> {
     match *cached {
-        Some(count) => Ok(count),
-        None => Ok(*cached.insert(query_value(connection, sql)?)),
+        Some(number) => Ok(number),
+        None => Ok(*cached.insert(statements.query_value(sql)?)),
     }
 }
 
@@ -84,3 +104,7 @@ pub(super) fn series_id(connection: &Connection, key: &MetricKey) -> rusqlite::R
 }
 
 pub(super) const SERIES_OF: &str = "SELECT id FROM series WHERE key = ?1";
+
+/// What SQLite looks at for the next id.
+const LAST_VM: &str = "SELECT max(coalesce((SELECT max(id) FROM vms), 0),
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'vms'), 0))";

@@ -6,23 +6,26 @@ use rusqlite::{Connection, Result, params};
 
 use super::super::as_i64;
 use super::super::changes::{ChangesPage, ChangesPosition};
-use super::statements::{execute, query, query_value};
+use super::statements::{Statements, query, query_value};
 use crate::limits;
 
-/// Records a change, and removes some old ones.
-pub(super) fn record(
-    connection: &Connection,
-    origin: i64,
-    kind: &'static str,
-    subject: i64,
-    name: Option<&str>,
-) -> Result<()> {
-    let sql = "INSERT INTO changes (origin, kind, subject, name) VALUES (?1, ?2, ?3, ?4)";
-    execute(connection, sql, params![origin, kind, subject, name])?;
+/// A change: its kind, its subject and the name of its VM.
+pub(super) type Change = (&'static str, i64, Option<String>);
+
+/// Records changes, and removes some old ones.
+pub(super) fn record(statements: &mut Statements<'_>, origin: i64, changes: &[Change]) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let add = statements.get("INSERT INTO changes (origin, kind, subject, name) VALUES (?1, ?2, ?3, ?4)")?;
+    for (kind, subject, name) in changes {
+        add.execute(params![origin, kind, subject, name])?;
+    }
     let sql = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes ORDER BY seq LIMIT ?1)
          AND at < unixepoch() - ?2";
     let kept_s = limits::CHANGES_KEPT.as_secs().cast_signed();
-    execute(connection, sql, params![as_i64(limits::SQLITE_CHANGES_PRUNED), kept_s])?;
+    let pruned = as_i64(limits::SQLITE_CHANGES_PRUNED * changes.len());
+    statements.execute(sql, params![pruned, kept_s])?;
     Ok(())
 }
 

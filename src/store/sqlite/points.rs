@@ -9,13 +9,13 @@ use super::super::{
     PointPage, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Written, as_i64,
 };
 use super::cache::{Cache, series_id};
-use super::statements::{WriteError, execute, query};
+use super::statements::{Statements, WriteError, query};
 use super::store::SqliteStore;
 use crate::ids::SeriesId;
 use crate::model::{MetricKey, MetricValue, NewPoint, Point};
 
 pub(super) fn put(
-    connection: &Connection,
+    statements: &mut Statements<'_>,
     cache: &mut Cache,
     points: &[NewPoint],
     keys_max: u64,
@@ -23,18 +23,18 @@ pub(super) fn put(
 ) -> Result<Written, WriteError> {
     let mut ids = Vec::with_capacity(points.len());
     for new in points {
-        ids.push(cache.series_id(connection, &new.key)?);
+        ids.push(cache.series_id(statements, &new.key)?);
     }
     // Counted only if it matters.
-    let count = if ids.contains(&None) { cache.series_count(connection)? } else { 0 };
+    let count = if ids.contains(&None) { cache.series_count(statements)? } else { 0 };
     let remaining = keys_max.saturating_sub(count);
     let refused = add_series(points, &mut ids, remaining, is_atomic, |key| {
-        execute(connection, "INSERT INTO series (key) VALUES (?1)", [key.as_str()])?;
-        let id = connection.last_insert_rowid();
+        statements.execute("INSERT INTO series (key) VALUES (?1)", [key.as_str()])?;
+        let id = statements.last_insert_rowid();
         cache.add_series(key, id);
         Ok::<_, WriteError>(id)
     })?;
-    let mut upsert = query(connection, UPSERT)?;
+    let upsert = statements.get(UPSERT)?;
     for (id, NewPoint { point, .. }) in ids.iter().zip(points) {
         if let Some(id) = id {
             upsert.execute(params![id, point.timestamp, point.value.get()])?;
@@ -44,20 +44,21 @@ pub(super) fn put(
 }
 
 pub(super) fn remove(
-    connection: &Connection,
+    statements: &mut Statements<'_>,
     cache: &mut Cache,
     PointRemoval { before, after, count_max }: PointRemoval,
 ) -> rusqlite::Result<RemovedPoints> {
     let count_max = count_max.max(1);
-    let scanned: Vec<i64> = query(connection, SERIES_AFTER)?
+    let scanned: Vec<i64> = statements
+        .get(SERIES_AFTER)?
         .query_map(params![after.0, as_i64(count_max)], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let (mut count, mut removed_keys) = (0, Vec::new());
     for id in &scanned {
-        let removed = execute(connection, REMOVE_OLDEST, params![id, before, as_i64(count_max - count)])?;
+        let removed = statements.execute(REMOVE_OLDEST, params![id, before, as_i64(count_max - count)])?;
         count += removed;
         let key = |row: &Row<'_>| Ok(MetricKey::from_store(row.get_ref(0)?.as_str()?));
-        if let Some(key) = query(connection, REMOVE_IF_EMPTY)?.query_row([id], key).optional()? {
+        if let Some(key) = statements.get(REMOVE_IF_EMPTY)?.query_row([id], key).optional()? {
             cache.remove_series(&key);
             removed_keys.push(key);
         }

@@ -83,7 +83,7 @@ impl RegistryStore for SqliteStore {
     }
 
     fn is_current(&mut self, login: &Login) -> StoreResult<bool> {
-        self.read(|connection| is_current(connection, login))
+        self.read(|connection| query(connection, IS_CURRENT)?.exists(params![login.id.0, login.epoch]))
     }
 
     fn vm_count(&mut self) -> StoreResult<u64> {
@@ -162,10 +162,7 @@ impl RegistryStore for SqliteStore {
 pub(super) const TOKEN_OWNER: &str = "SELECT vms.id, vms.epoch, vms.name
     FROM tokens CROSS JOIN vms ON vms.id = tokens.vm WHERE tokens.hash = ?1 AND tokens.expires > ?2";
 
-pub(super) fn is_current(connection: &Connection, login: &Login) -> Result<bool> {
-    query(connection, "SELECT 1 FROM vms WHERE id = ?1 AND epoch = ?2")?
-        .exists(params![login.id.0, login.epoch])
-}
+pub(super) const IS_CURRENT: &str = "SELECT 1 FROM vms WHERE id = ?1 AND epoch = ?2";
 
 /// The page of the VMs that `vms` selects, with their disks among those that `disks` selects, both in ascending order of
 /// the VM's id. Rows after the first VM that does not fit are not read, since both statements return rows in key order

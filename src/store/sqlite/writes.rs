@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, params};
 
 use super::super::write::{sizes_after, unnamed, write_separately};
 use super::super::{
@@ -14,11 +14,12 @@ use super::super::{
     as_i64, token_sweep,
 };
 use super::cache::Cache;
+use super::changes::{self, Change};
 use super::connection::{describe, to_store_error};
 use super::served_file::ServedFile;
-use super::statements::{WriteError, execute, query, query_value};
+use super::statements::{Statements, WriteError, execute};
 use super::store::SqliteStore;
-use super::{access_tokens, changes, points, reads};
+use super::{access_tokens, points, reads};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
 use crate::limits;
@@ -60,7 +61,7 @@ impl Store for SqliteStore {
     fn remove_points(&mut self, removal: PointRemoval) -> Result<RemovedPoints, StoreError> {
         let ticket_lock = Arc::clone(&self.ticket_lock);
         let _guard = ticket_lock.lock();
-        self.run_transaction(|writer| points::remove(writer.connection, writer.cache, removal))
+        self.run_transaction(|writer| points::remove(&mut writer.statements, writer.cache, removal))
             .map_err(|failed| failed.error)
     }
 
@@ -79,15 +80,15 @@ impl SqliteStore {
         &mut self,
         work: impl FnOnce(&mut Writer<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, TransactionError> {
-        // IMMEDIATE takes the write lock at once: what is checked below cannot change before it is used, and
-        // nothing later waits for a lock. Dropping the transaction, also by a panic, rolls it back.
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
-            .map_err(to_store_error)?;
+        let transaction = Transaction::begin(&self.connection).map_err(to_store_error)?;
         // The cache is updated only if the transaction commits: a rollback invalidates its additions.
         let mut cache = std::mem::take(&mut self.cache);
-        cache.refresh(&transaction).map_err(to_store_error)?;
-        let mut writer = Writer { connection: &transaction, cache: &mut cache, origin: self.origin };
-        let result = work(&mut writer).map_err(|error| TransactionError {
+        cache.refresh(&self.connection).map_err(to_store_error)?;
+        let statements = Statements::new(&self.connection);
+        let mut writer = Writer { statements, cache: &mut cache, origin: self.origin, changes: Vec::new() };
+        let result = work(&mut writer).and_then(|result| writer.record_changes().map(|()| result));
+        drop(writer);
+        let result = result.map_err(|error| TransactionError {
             is_of_one_write: !is_store_failure(&error),
             error: to_store_error(error),
         })?;
@@ -100,6 +101,31 @@ impl SqliteStore {
             .map_err(|error| StoreError::OutcomeUnknown(error.to_string()))?;
         self.cache = cache;
         Ok(result)
+    }
+}
+
+/// An open transaction. Dropping it, also by a panic, rolls it back.
+struct Transaction<'c>(&'c Connection);
+
+impl<'c> Transaction<'c> {
+    /// IMMEDIATE takes the write lock at once: what is checked cannot change before it is used, and nothing later waits
+    /// for a lock.
+    fn begin(connection: &'c Connection) -> rusqlite::Result<Transaction<'c>> {
+        execute(connection, "BEGIN IMMEDIATE", []).map(|_| Transaction(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        execute(self.0, "COMMIT", []).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit()
+            && let Err(error) = execute(self.0, "ROLLBACK", [])
+        {
+            log::warn!("a rollback failed: {}", describe(&error));
+        }
     }
 }
 
@@ -143,10 +169,12 @@ pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
 
 /// Runs writes in a transaction.
 struct Writer<'t> {
-    connection: &'t Connection,
+    statements: Statements<'t>,
     cache: &'t mut Cache,
     /// Set if it records its changes.
     origin: Option<i64>,
+    /// What it is to record.
+    changes: Vec<Change>,
 }
 
 type WriteResult<T> = Result<T, WriteError>;
@@ -165,18 +193,19 @@ impl Writer<'_> {
         match write {
             Write::Register { vm, vms_max, now } => {
                 let id = self.register(vm, *vms_max, *now)?;
-                self.record("registered", id.0, Some(vm.name.as_str()))?;
+                self.record("registered", id.0, Some(vm.name.as_str()));
                 return Ok(Written::Registered(id));
             }
             Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
-                let id = self.register(&unnamed(*shape, disk_sizes_gib), *vms_max, *now)?;
-                self.execute("UPDATE vms SET name = CAST(id AS TEXT) WHERE id = ?1", [id.0])?;
-                self.record("registered", id.0, Some(&id.0.to_string()))?;
+                let name = (self.cache.last_vm(&mut self.statements)? + 1).to_string();
+                let vm = NewVm { name: VmName::from_store(&name), ..unnamed(*shape, disk_sizes_gib) };
+                let id = self.register(&vm, *vms_max, *now)?;
+                self.record("registered", id.0, Some(&name));
                 return Ok(Written::Registered(id));
             }
             Write::Update { login, change } => {
                 self.update(login, change)?;
-                self.record("updated", login.id.0, Some(login.name.as_str()))?;
+                self.record("updated", login.id.0, Some(login.name.as_str()));
             }
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
                 self.record_login(login, rehash.as_deref(), *now)?;
@@ -198,7 +227,7 @@ impl Writer<'_> {
                 self.execute("UPDATE vms SET epoch = epoch + 1 WHERE id = ?1", [login.id.0])?;
                 let sql = "DELETE FROM tokens WHERE vm IN (SELECT id FROM vms WHERE id = ?1 AND managed_by IS NULL)";
                 self.execute(sql, [login.id.0])?;
-                self.record("logins ended", login.id.0, Some(login.name.as_str()))?;
+                self.record("logins ended", login.id.0, Some(login.name.as_str()));
             }
             Write::Seen { vms } => {
                 let sql = "UPDATE vms SET last_seen = ?2, last_address = coalesce(?3, last_address)
@@ -211,7 +240,7 @@ impl Writer<'_> {
                 if let Some(login) = login {
                     self.require_current(login)?;
                 }
-                return points::put(self.connection, self.cache, points, *keys_max, *is_atomic);
+                return points::put(&mut self.statements, self.cache, points, *keys_max, *is_atomic);
             }
             Write::Remove(name) => {
                 let id = self.unmanaged_id_of(name)?;
@@ -221,7 +250,7 @@ impl Writer<'_> {
                 let sql = "SELECT id FROM vms WHERE managed_by = ?1 AND name = ?2";
                 for name in names {
                     let of_server = params![server.to_string(), name.as_str()];
-                    let found = query(self.connection, sql)?.query_row(of_server, |row| row.get(0));
+                    let found = self.statements.get(sql)?.query_row(of_server, |row| row.get(0));
                     if let Some(id) = found.optional()? {
                         self.remove(id, name)?;
                     }
@@ -232,12 +261,12 @@ impl Writer<'_> {
                 self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
                 let sql = "UPDATE vms SET password_hash = ?2, epoch = epoch + 1 WHERE id = ?1";
                 self.execute(sql, params![id, password_hash])?;
-                self.record("logins ended", id, Some(name.as_str()))?;
+                self.record("logins ended", id, Some(name.as_str()));
             }
             Write::ChangeAccessTokens(change) => {
-                let written = access_tokens::change(self.connection, change)?;
+                let written = access_tokens::change(&mut self.statements, change)?;
                 if let Some(id) = change.ended() {
-                    self.record("token ended", id.0, None)?;
+                    self.record("token ended", id.0, None);
                 }
                 return Ok(written);
             }
@@ -245,29 +274,36 @@ impl Writer<'_> {
         Ok(Written::Done)
     }
 
-    fn execute(&self, sql: &'static str, parameters: impl Params) -> rusqlite::Result<usize> {
-        execute(self.connection, sql, parameters)
+    fn execute(&mut self, sql: &'static str, parameters: impl Params) -> rusqlite::Result<usize> {
+        self.statements.execute(sql, parameters)
     }
 
-    /// Records a change for the server that uses the file, if that is another process.
-    fn record(&self, kind: &'static str, subject: i64, name: Option<&str>) -> rusqlite::Result<()> {
-        self.origin.map_or(Ok(()), |origin| changes::record(self.connection, origin, kind, subject, name))
+    /// Notes a change for the server that uses the file, if that is another process.
+    fn record(&mut self, kind: &'static str, subject: i64, name: Option<&str>) {
+        if self.origin.is_some() {
+            self.changes.push((kind, subject, name.map(str::to_owned)));
+        }
     }
 
-    fn require_current(&self, login: &Login) -> WriteResult<()> {
-        let is_current = reads::is_current(self.connection, login)?;
+    /// Records the noted changes.
+    fn record_changes(&mut self) -> rusqlite::Result<()> {
+        self.origin.map_or(Ok(()), |origin| changes::record(&mut self.statements, origin, &self.changes))
+    }
+
+    fn require_current(&mut self, login: &Login) -> WriteResult<()> {
+        let is_current = self.statements.get(reads::IS_CURRENT)?.exists(params![login.id.0, login.epoch])?;
         if is_current { Ok(()) } else { Err(StoreError::NotCurrent.into()) }
     }
 
-    fn id_of(&self, name: &VmName) -> rusqlite::Result<Option<i64>> {
-        query(self.connection, "SELECT id FROM vms WHERE name = ?1")?
-            .query_row([name.as_str()], |row| row.get(0))
-            .optional()
+    fn has_name(&mut self, name: &VmName) -> rusqlite::Result<bool> {
+        self.statements.get("SELECT 1 FROM vms WHERE name = ?1")?.exists([name.as_str()])
     }
 
-    fn unmanaged_id_of(&self, name: &VmName) -> WriteResult<i64> {
+    fn unmanaged_id_of(&mut self, name: &VmName) -> WriteResult<i64> {
         let sql = "SELECT id, managed_by IS NOT NULL FROM vms WHERE name = ?1";
-        let row = query(self.connection, sql)?
+        let row = self
+            .statements
+            .get(sql)?
             .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match row {
@@ -281,24 +317,26 @@ impl Writer<'_> {
         self.execute("DELETE FROM tokens WHERE vm = ?1", [id])?;
         self.execute("DELETE FROM disks WHERE vm = ?1", [id])?;
         self.execute("DELETE FROM vms WHERE id = ?1", [id])?;
-        self.cache.vms = self.cache.vms.map(|count| count.saturating_sub(1));
-        self.record("removed", id, Some(name.as_str()))
+        self.cache.remove_vm();
+        self.record("removed", id, Some(name.as_str()));
+        Ok(())
     }
 
     fn register(&mut self, vm: &NewVm, vms_max: u64, now: UnixSeconds) -> WriteResult<VmId> {
-        if self.id_of(&vm.name)?.is_some() {
+        if self.has_name(&vm.name)? {
             return Err(StoreError::AlreadyRegistered.into());
         }
         if !self.has_room(vms_max)? {
             return Err(StoreError::VmLimitReached.into());
         }
-        let sql = "INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at, managed_by)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let id = VmId(self.cache.last_vm(&mut self.statements)? + 1);
+        let sql = "INSERT INTO vms (id, name, ram_mib, cpus, password_hash, registered_at, managed_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         let NewVm { name, shape, password_hash, disk_sizes_gib, management } = vm;
         let server = management.as_ref().map(|management| management.server.to_string());
-        self.execute(sql, params![name.as_str(), shape.ram_mib, shape.cpus, password_hash, now.0, server])?;
-        let id = VmId(self.connection.last_insert_rowid());
-        self.cache.vms = self.cache.vms.map(|count| count + 1);
+        let (ram, cpus) = (shape.ram_mib, shape.cpus);
+        self.execute(sql, params![id.0, name.as_str(), ram, cpus, password_hash, now.0, server])?;
+        self.cache.add_vm(id.0);
         self.add_disks(id, disk_sizes_gib)?;
         if let Some(token) = management.as_ref().and_then(|management| management.token) {
             self.add_token(id, &token, UnixSeconds(limits::TOKEN_EXPIRY_OF_MANAGED))?;
@@ -308,21 +346,22 @@ impl Writer<'_> {
 
     /// Whether there are fewer than `vms_max` VMs.
     fn has_room(&mut self, vms_max: u64) -> rusqlite::Result<bool> {
-        // Ids are 1, 2, 3 … with gaps after removals, so the highest id bounds the number of VMs. Below the
-        // limit this one look-up is enough.
-        let highest: Option<i64> = query_value(self.connection, "SELECT max(id) FROM vms")?;
-        if highest.unwrap_or(0).unsigned_abs() < vms_max {
+        // Ids are 1, 2, 3 … with gaps after removals, so the highest id bounds the number of VMs.
+        if self.cache.last_vm(&mut self.statements)?.unsigned_abs() < vms_max {
             return Ok(true);
         }
-        // Counting scans an index. The count is cached until another connection has written.
-        Ok(self.cache.vm_count(self.connection)? < vms_max)
+        // Counting scans an index.
+        Ok(self.cache.vm_count(&mut self.statements)? < vms_max)
     }
 
-    fn update(&self, login: &Login, change: &VmChange) -> WriteResult<()> {
-        self.require_current(login)?;
-        let sql = "SELECT 1 FROM vms WHERE id = ?1 AND managed_by IS NOT NULL";
-        if query(self.connection, sql)?.exists([login.id.0])? {
-            return Err(StoreError::Managed.into());
+    /// Changes the VM of `login` if it is current and the VM is not managed.
+    fn update(&mut self, login: &Login, change: &VmChange) -> WriteResult<()> {
+        let sql = "SELECT managed_by IS NOT NULL FROM vms WHERE id = ?1 AND epoch = ?2";
+        let of_login = params![login.id.0, login.epoch];
+        match self.statements.get(sql)?.query_row(of_login, |row| row.get(0)).optional()? {
+            None => return Err(StoreError::NotCurrent.into()),
+            Some(true) => return Err(StoreError::Managed.into()),
+            Some(false) => {}
         }
         // This can refuse the change and so comes first.
         if let Some(disks) = &change.disks {
@@ -336,9 +375,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn change_disks(&self, vm: VmId, change: &DiskChange) -> WriteResult<()> {
+    fn change_disks(&mut self, vm: VmId, change: &DiskChange) -> WriteResult<()> {
         let sql = "SELECT id, size_gib FROM disks WHERE vm = ?1 ORDER BY id";
-        let present: Vec<Disk> = query(self.connection, sql)?
+        let present: Vec<Disk> = self
+            .statements
+            .get(sql)?
             .query_map([vm.0], |row| reads::disk(row, 0))?
             .collect::<Result<_, _>>()?;
         let sizes = sizes_after(change, &present)?;
@@ -354,7 +395,7 @@ impl Writer<'_> {
         self.add_disks(vm, sizes.get(present.len()..).unwrap_or_default())
     }
 
-    fn add_disks(&self, vm: VmId, sizes: &[u64]) -> WriteResult<()> {
+    fn add_disks(&mut self, vm: VmId, sizes: &[u64]) -> WriteResult<()> {
         for size in sizes {
             let sql = "INSERT INTO disks (vm, size_gib) VALUES (?1, ?2)";
             self.execute(sql, params![vm.0, size])?;
@@ -362,7 +403,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn sweep_tokens(&self, now: UnixSeconds) -> WriteResult<()> {
+    fn sweep_tokens(&mut self, now: UnixSeconds) -> WriteResult<()> {
         let sql = "DELETE FROM tokens WHERE hash IN
                (SELECT hash FROM tokens WHERE expires <= ?1 ORDER BY expires LIMIT ?2)";
         let count = self.execute(sql, params![now.0, as_i64(limits::TOKENS_SWEPT_PER_ISSUE)])?;
@@ -370,7 +411,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn add_token(&self, vm: VmId, token: &TokenHash, expires: UnixSeconds) -> WriteResult<()> {
+    fn add_token(&mut self, vm: VmId, token: &TokenHash, expires: UnixSeconds) -> WriteResult<()> {
         let sql = "INSERT INTO tokens (hash, vm, number, expires)
          VALUES (?1, ?2, 1 + coalesce((SELECT max(number) FROM tokens WHERE vm = ?2), 0), ?3)";
         self.execute(sql, params![token.0, vm.0, expires.0])?;
@@ -382,7 +423,7 @@ impl Writer<'_> {
     }
 
     /// Records that the VM of `login`, which must be current, has connected.
-    fn record_login(&self, login: &Login, rehash: Option<&str>, now: UnixSeconds) -> WriteResult<()> {
+    fn record_login(&mut self, login: &Login, rehash: Option<&str>, now: UnixSeconds) -> WriteResult<()> {
         let sql = "UPDATE vms SET ever_connected = 1, last_login_at = ?3, password_hash = coalesce(?4, password_hash)
          WHERE id = ?1 AND epoch = ?2";
         match self.execute(sql, params![login.id.0, login.epoch, now.0, rehash])? {
