@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
-use crate::ids::DiskId;
-use crate::model::DiskChange;
+use crate::ids::{DiskId, ServerId};
+use crate::model::{DiskChange, Management};
 
 contract! {
     batch_results_are_in_order_and_independent,
     a_write_sees_earlier_writes_of_its_batch,
+    registrations_in_a_row_are_independent,
+    updates_in_a_row_are_independent,
     an_empty_batch_has_no_results,
     connections_see_each_others_writes,
     connections_write_concurrently,
@@ -86,6 +88,96 @@ fn a_write_sees_earlier_writes_of_its_batch(fixture: &Fixture) {
             Err(StoreError::NotCurrent),
         ]
     );
+}
+
+fn registrations_in_a_row_are_independent(fixture: &Fixture) {
+    let mut store = fixture.connect();
+    register(&mut *store, "old", &[1]);
+    let new = |text, sizes| registration_up_to(text, sizes, 5);
+    let add = |sizes: &[u64]| {
+        let (shape, disk_sizes_gib) = (SHAPE, sizes.to_vec());
+        Write::AddVm { shape, disk_sizes_gib, vms_max: 5, now: NOW }
+    };
+    let outcomes = store.write_all(&[
+        new("a", &[2, 3]),
+        new("old", &[9]),
+        new("a", &[9]),
+        add(&[4]),
+        new("b", &[]),
+        add(&[5, 6]),
+        new("c", &[9]),
+        add(&[9]),
+        new("c", &[9]),
+        new("a", &[9]),
+    ]);
+    let registered = |id| Ok(Written::Registered(VmId(id)));
+    let known = || Err(StoreError::AlreadyRegistered);
+    let full = || Err(StoreError::VmLimitReached);
+    assert_eq!(
+        outcomes,
+        [
+            registered(2),
+            known(),
+            known(),
+            registered(3),
+            registered(4),
+            registered(5),
+            full(),
+            full(),
+            full(),
+            known()
+        ]
+    );
+    let vms = all_vms(&mut *store);
+    let names: Vec<&str> = vms.iter().map(|vm| vm.name.as_str()).collect();
+    assert_eq!(names, ["old", "a", "3", "b", "5"]);
+    let disks = store.registry().disks_after(DiskId(0), 99).unwrap();
+    let sizes: Vec<(i64, u64)> = disks.iter().map(|of| (of.vm_id.0, of.disk.size_gib)).collect();
+    assert_eq!(sizes, [(1, 1), (2, 2), (2, 3), (3, 4), (5, 5), (5, 6)]);
+}
+
+fn updates_in_a_row_are_independent(fixture: &Fixture) {
+    let mut store = fixture.connect();
+    let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[2]));
+    let Write::Register { vm: mut new, vms_max, now } = registration("managed", &[]) else { unreachable!() };
+    new.management = Some(Management { server: ServerId([1; 16]), token: None });
+    run(&mut *store, Write::Register { vm: new, vms_max, now }).unwrap();
+    let managed = credentials(&mut *store, "managed").unwrap().login;
+    let stale = Login { epoch: a.epoch + 1, ..a.clone() };
+    let unknown = Login { id: VmId(99), ..a.clone() };
+    let cpus = |count| VmChange { cpus: Some(count), ..VmChange::default() };
+    let disks = VmChange { disks: Some(DiskChange::Replace(vec![8, 9])), ..ram(7) };
+    let outcomes = store.write_all(&[
+        update(&a, ram(10)),
+        update(&stale, ram(11)),
+        update(&b, cpus(7)),
+        update(&managed, ram(1)),
+        update(&a, cpus(3)),
+        update(&unknown, ram(1)),
+        update(&a, ram(12)),
+        update(&b, disks),
+        update(&b, ram(20)),
+    ]);
+    let (done, not_current) = (|| Ok(Written::Done), || Err(StoreError::NotCurrent));
+    assert_eq!(
+        outcomes,
+        [
+            done(),
+            not_current(),
+            done(),
+            Err(StoreError::Managed),
+            done(),
+            not_current(),
+            done(),
+            done(),
+            done()
+        ]
+    );
+    let shape = |ram_mib, cpus| VmShape { ram_mib, cpus };
+    assert_eq!(vm(&mut *store, a.id).shape, shape(12, 3));
+    let b = vm(&mut *store, b.id);
+    assert_eq!((b.shape, sizes(&b)), (shape(20, 7), vec![8, 9]));
+    assert_eq!(vm(&mut *store, managed.id).shape, SHAPE);
 }
 
 fn an_empty_batch_has_no_results(fixture: &Fixture) {

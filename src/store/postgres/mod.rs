@@ -15,6 +15,7 @@ mod pg_error;
 mod pg_session;
 mod points;
 mod reads;
+mod registrations;
 mod schema;
 mod session_pool;
 mod session_settings;

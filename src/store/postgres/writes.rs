@@ -1,7 +1,7 @@
 //! Writes to the database: many writes share one transaction and so one commit.
 //!
-//! Each write is one statement that does everything or nothing (a second statement, if any, cannot be refused),
-//! so none needs its own rollback. Success is reported only after PostgreSQL has confirmed the commit.
+//! Each write is one statement, or a part of one, that does everything or nothing (a second statement, if any, cannot be
+//! refused), so none needs its own rollback. Success is reported only after PostgreSQL has confirmed the commit.
 //!
 //! All transactions take locks in one order, which avoids deadlocks: the table of access tokens; the row of `vm_total`;
 //! the rows of the VMs, by id, which also protect their disks and tokens; existing series, shared; the row of
@@ -11,19 +11,16 @@
 
 use std::collections::HashSet;
 
-use super::super::write::unnamed;
 use super::super::{StoreError, Write, WriteOutcome, Written, as_i64, token_sweep};
 use super::access_tokens;
 use super::locking::{LockPolicy, RowTotal, VM_TOTAL};
-use super::parameters::{Parameters, Unlogged, disk_sizes};
+use super::parameters::{Parameters, Unlogged};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::points::{self, PointBatch};
-use super::updates::update;
-use crate::clock::UnixSeconds;
-use crate::ids::VmId;
+use super::{registrations, updates};
 use crate::limits;
-use crate::model::{Management, NewVm, PeerIp, VmName};
+use crate::model::{PeerIp, VmChange, VmName};
 
 /// The result of one write; an error fails the transaction.
 type Outcome = Result<WriteOutcome, PgError>;
@@ -150,8 +147,11 @@ impl<'b> Transaction<'b> {
     /// Runs the writes and commits.
     fn run_all(mut self) -> Result<Vec<Option<WriteOutcome>>, PgError> {
         let mut outcomes = Vec::with_capacity(self.writes.len());
-        for write in self.writes {
-            outcomes.push(if self.is_blocked(write) { None } else { Some(self.run(write)?) });
+        for alike in self.writes.chunk_by(|one, next| may_share_statement(one, next)) {
+            let free: Vec<&Write> = alike.iter().copied().filter(|write| !self.is_blocked(write)).collect();
+            let mut done = self.run_together(&free)?.into_iter();
+            let outcome = |write: &&Write| if self.is_blocked(write) { None } else { done.next() };
+            outcomes.extend(alike.iter().map(outcome));
         }
         let is_refused = |outcome: &Option<WriteOutcome>| !matches!(outcome, Some(Ok(_)));
         if outcomes.iter().all(is_refused) {
@@ -188,22 +188,27 @@ impl<'b> Transaction<'b> {
             }
     }
 
+    /// Runs `writes`, which [`may_share_statement`].
+    fn run_together(&mut self, writes: &[&'b Write]) -> Result<Vec<WriteOutcome>, PgError> {
+        match writes {
+            [Write::Register { .. } | Write::AddVm { .. }, ..] => {
+                let total = self.vm_total.as_mut().expect("locked for every batch that registers");
+                registrations::register(self.session, writes, total, self.origin)
+            }
+            [write, ..] if updates::is_of_shape(write) => updates::reshape(self.session, writes, self.origin),
+            _ => writes.iter().map(|write| self.run(write)).collect(),
+        }
+    }
+
     /// Runs one write atomically.
     fn run(&mut self, write: &'b Write) -> Outcome {
         match write {
-            Write::Register { vm, vms_max, now } => self.register(vm, *vms_max, *now),
-            Write::AddVm { shape, disk_sizes_gib, vms_max, now } => {
-                // Two statements; only one transaction at a time adds VMs.
-                let outcome = self.register(&unnamed(*shape, disk_sizes_gib), *vms_max, *now)?;
-                if let Ok(Written::Registered(id)) = outcome {
-                    let sql = "WITH vm AS (UPDATE vms SET name = id::text WHERE id = $1 RETURNING id, name)
-                         INSERT INTO changes (origin, kind, subject, name)
-                         SELECT $2, 'registered', id, name FROM vm";
-                    self.session.query(sql, &[&id.0, &self.origin])?;
-                }
-                Ok(outcome)
+            Write::Update { login, change: change @ VmChange { disks: Some(disks), .. } } => {
+                updates::update(self.session, login, change, disks, self.origin)
             }
-            Write::Update { login, change } => update(self.session, login, change, self.origin),
+            Write::Register { .. } | Write::AddVm { .. } | Write::Update { .. } => {
+                Err(PgError::Failed("this write runs together with others".to_owned()))
+            }
             Write::Connect { login, rehash, now } => {
                 let sql = "UPDATE vms SET ever_connected = true, last_login_at = $3,
                                password_hash = coalesce($4, password_hash)
@@ -321,62 +326,18 @@ impl<'b> Transaction<'b> {
         Ok(if rows.is_empty() { StoreError::UnknownVm } else { StoreError::Managed })
     }
 
-    fn register(&mut self, vm: &NewVm, vms_max: u64, now: UnixSeconds) -> Outcome {
-        let total = self.vm_total.as_mut().expect("locked for every batch that registers");
-        let has_room = total.now.unsigned_abs() < vms_max;
-        // An id is used only for an added row: selecting none uses none.
-        let sql = "WITH known AS (SELECT id FROM vms WHERE name = $1),
-             added AS (
-                INSERT INTO vms (name, ram_mib, cpus, password_hash, registered_at, managed_by)
-                SELECT $1, $2, $3, $4, $5, $8 WHERE $7 AND NOT EXISTS (SELECT FROM known)
-                RETURNING id),
-             token AS (
-                INSERT INTO tokens (hash, vm, number, expires)
-                SELECT $9::bytea, id, 1, $10 FROM added WHERE $9::bytea IS NOT NULL),
-             disks AS (
-                INSERT INTO disks (vm, size_gib)
-                SELECT added.id, size FROM added, unnest($6::bigint[]) WITH ORDINALITY AS new (size, place)
-                ORDER BY place),
-             logged AS (
-                INSERT INTO changes (origin, kind, subject, name)
-                SELECT $11, 'registered', id, $1 FROM added WHERE $1 <> '')
-             SELECT (SELECT id FROM known), (SELECT id FROM added)";
-        let (server, token) = match &vm.management {
-            Some(Management { server, token }) => (Some(server.to_string()), token.as_ref()),
-            None => (None, None),
-        };
-        let parameters: Parameters<'_> = &[
-            &vm.name.as_str(),
-            &i64::from(vm.shape.ram_mib),
-            &i32::from(vm.shape.cpus),
-            &Unlogged(&vm.password_hash),
-            &now.0,
-            &disk_sizes(vm.disk_sizes_gib.iter().copied())?,
-            &has_room,
-            &server,
-            &Unlogged(token.map(|token| &token.0[..])),
-            &limits::TOKEN_EXPIRY_OF_MANAGED,
-            &self.origin,
-        ];
-        let rows = self.session.query(sql, parameters)?;
-        let (known, added): (Option<i64>, Option<i64>) = match rows.first() {
-            Some(row) => (row.try_get(0)?, row.try_get(1)?),
-            None => (None, None),
-        };
-        Ok(match (known, added) {
-            (_, Some(id)) => {
-                total.now += 1;
-                Ok(Written::Registered(VmId(id)))
-            }
-            (Some(_), None) => Err(StoreError::AlreadyRegistered),
-            (None, None) => Err(StoreError::VmLimitReached),
-        })
-    }
-
     /// Runs a statement that returns a row if it has done its work; if not, the result is `refusal`.
     fn change(&mut self, sql: &'static str, parameters: Parameters<'_>, refusal: StoreError) -> Outcome {
         let rows = self.session.query(sql, parameters)?;
         Ok(if rows.is_empty() { Err(refusal) } else { Ok(Written::Done) })
+    }
+}
+
+/// Whether two writes that follow each other can be parts of one statement.
+fn may_share_statement(one: &Write, next: &Write) -> bool {
+    match registrations::limit_of(one) {
+        Some(limit) => registrations::limit_of(next) == Some(limit),
+        None => updates::is_of_shape(one) && updates::is_of_shape(next),
     }
 }
 
