@@ -99,6 +99,7 @@
 //! | how a handler's answer finds its request | `src/embed/handler.rs`: `HandlerCall::run`, `Responder`; `src/worker/pool.rs`: `run_handlers`; `src/dispatch/failed_jobs.rs` |
 //! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
 //! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
+//! | the two readers of JSON, which agree | the quick one: `src/dialect/json.rs`; the full one, for the rest and for errors: `src/dialect/envelope.rs`; the fuzz target `readers` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/submission.rs`: `submit`, `failed_jobs.rs`: `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |

@@ -16,6 +16,9 @@ mod dialects;
 #[path = "../fuzz/src/framings.rs"]
 mod framings;
 #[allow(unreachable_pub)]
+#[path = "../fuzz/src/readers.rs"]
+mod readers;
+#[allow(unreachable_pub)]
 #[path = "../fuzz/src/replies.rs"]
 mod replies;
 #[allow(unreachable_pub)]
@@ -29,7 +32,7 @@ mod sessions;
 type Target = fn(&[u8]);
 
 /// Each target, and the folder of its inputs.
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 11] = [
     ("raw_json", framings::raw_json),
     ("text", framings::text),
     ("http", framings::http),
@@ -40,6 +43,7 @@ const TARGETS: [(&str, Target); 10] = [
     ("conversion", dialects::conversion),
     ("session", sessions::session),
     ("sealed", sealed::sealed),
+    ("readers", readers::readers),
 ];
 
 #[test]

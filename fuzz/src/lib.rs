@@ -8,6 +8,7 @@ pub mod codec;
 pub mod decisions;
 pub mod dialects;
 pub mod framings;
+pub mod readers;
 pub mod replies;
 pub mod sealed;
 pub mod sessions;

@@ -9,10 +9,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::envelope::Envelope;
-use super::fields::{
-    FieldNames, JsonFields, JsonPath, for_each_element, for_each_field, integer, is_object, read_token,
-    secret, string,
-};
+use super::fields::{FieldNames, JsonFields, JsonPath, integer, is_object, read_token, secret, string};
+use super::json::{for_each_element, for_each_field};
 use super::json_writer::{
     begin_reply, write_disk, write_items, write_json, write_member, write_raw, write_vm_shape,
 };
@@ -25,15 +23,14 @@ use crate::model::{
 };
 
 /// Parses a request whose envelope has an `action`.
-pub(super) fn decode(envelope: Envelope<'_>) -> Result<Request, Refusal> {
+pub(super) fn decode(envelope: &mut Envelope<'_>) -> Result<Request, Refusal> {
     let refuse = |failure| Refusal { dialect: Dialect::Action, ..envelope.refuse(failure) };
     let known = find_action(envelope.fields.value_or_null("action"));
     let known = known.ok_or_else(|| refuse(Failure::UnknownCommand))?;
-    let fields = JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS))
-        .map_err(|error| refuse(Failure::InvalidJson(error.to_string())))?;
-    let token = token(envelope.fields.value("data"));
+    let fields = envelope.fields_by(FieldNames::new(&KEYS));
+    let token = token(envelope);
     let command = (known.read)(&fields);
-    Ok(Request { id: envelope.id, token, ..Request::new(Dialect::Action, known.name, command) })
+    Ok(Request { id: envelope.id.take(), token, ..Request::new(Dialect::Action, known.name, command) })
 }
 
 fn find_action(value: &str) -> Option<&'static ActionSpec> {
@@ -42,11 +39,11 @@ fn find_action(value: &str) -> Option<&'static ActionSpec> {
 }
 
 /// The token in the request's `data`, which may have any other content or type.
-fn token(data: Option<&str>) -> Result<Option<Secret>, BadField> {
-    let Some(data) = data.filter(|data| is_object(data)) else { return Ok(None) };
-    let Ok(fields) = JsonFields::read(JsonPath::Root, data, FieldNames::new(&["token"])) else {
+fn token(envelope: &Envelope<'_>) -> Result<Option<Secret>, BadField> {
+    let mut fields = JsonFields::empty(JsonPath::Root, FieldNames::new(&["token"]));
+    if envelope.read_data(&mut fields).is_err() {
         return Ok(None);
-    };
+    }
     fields.unique_value("token")?.map_or(Ok(None), read_token)
 }
 
@@ -149,18 +146,15 @@ fn cpus(value: &str) -> Option<u16> {
 
 /// The sizes in a list of them.
 fn disk_sizes(value: &str) -> Option<Vec<u64>> {
-    if !value.starts_with('[') {
-        return None;
-    }
     let mut sizes = Some(Vec::new());
-    let walk = for_each_element(value, |index, element| {
-        let size = integer(element, limits::DISK_GIB_MAX).filter(|_| index < limits::DISKS_PER_VM_MAX);
+    for_each_element(value, |index, element| {
+        let size = integer(element.text(), limits::DISK_GIB_MAX).filter(|_| index < limits::DISKS_PER_VM_MAX);
         sizes = sizes.take().zip(size).map(|(mut sizes, size)| {
             sizes.push(size);
             sizes
         });
-    });
-    walk.ok().and(sizes)
+    })?;
+    sizes
 }
 
 /// The disk change: a list of sizes replaces all disks, an object resizes the named ones. `Some(None)` for no change,
@@ -170,7 +164,7 @@ fn changed_disks(value: &str) -> Option<Option<DiskChange>> {
         return disk_sizes(value).map(|sizes| Some(DiskChange::Replace(sizes)));
     }
     let (mut disks, mut seen, mut is_bad) = (Vec::new(), HashSet::new(), false);
-    let walk = for_each_field(value, |key, size| {
+    for_each_field(value, |key, size| {
         // After an error or the limit, the rest is not stored.
         match (disk_id(key), integer(size, limits::DISK_GIB_MAX)) {
             (Some(id), Some(size))
@@ -181,7 +175,7 @@ fn changed_disks(value: &str) -> Option<Option<DiskChange>> {
             _ => is_bad = true,
         }
     });
-    if walk.is_err() || is_bad {
+    if is_bad {
         return None;
     }
     Some((!disks.is_empty()).then_some(DiskChange::Resize(disks)))

@@ -3,7 +3,13 @@
 //! Exactly one of the keys `command`, `action` and `verb` selects the dialect; `request_id` alone selects conversion.
 //! Messages without a dialect are rejected in the format of `command`.
 
-use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, StringError, string};
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, StringError, is_object, string};
+use super::json::{Members, read_request};
 use crate::limits;
 use crate::model::{BadField, Failure, Refusal, RequestId};
 
@@ -13,8 +19,10 @@ pub(super) struct Envelope<'a> {
     pub(super) id: Option<RequestId>,
     /// The fields that select a dialect or that several dialects share.
     pub(super) fields: JsonFields<'a>,
-    /// The whole object, for dialects with more fields.
+    /// The whole object.
     pub(super) text: &'a str,
+    /// Where its members are; empty if the full reader has read it.
+    members: Members,
 }
 
 /// The message as text.
@@ -32,11 +40,28 @@ fn read_text(bytes: &[u8]) -> Result<&str, Failure> {
 fn read_fields<'a>(text: &'a str, fields: &mut JsonFields<'a>) -> Result<(), Failure> {
     let invalid = |error: serde_json::Error| Failure::InvalidJson(error.to_string());
     if text.starts_with('{') {
-        return fields.fill(text).map_err(invalid);
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        return deserializer.deserialize_map(fields).and_then(|()| deserializer.end()).map_err(invalid);
     }
-    let value: &serde_json::value::RawValue = serde_json::from_str(text).map_err(invalid)?;
+    let value: &RawValue = serde_json::from_str(text).map_err(invalid)?;
     let was = Redacted(value.get());
     Err(Failure::NotARequest(format!("a request must be an object, {was} is not allowed")))
+}
+
+/// Takes the fields of an object that may be invalid.
+impl<'a> Visitor<'a> for &mut JsonFields<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            self.add(key.get(), value.get());
+        }
+        Ok(())
+    }
 }
 
 /// The request's id, verbatim.
@@ -71,16 +96,60 @@ impl<'a> Envelope<'a> {
             id: None,
             fields: JsonFields::empty(JsonPath::Root, FieldNames::new(&ENVELOPE_KEYS)),
             text: "",
+            members: Members::new(),
         }
     }
 
     /// Reads one JSON message.
     pub(super) fn read(&mut self, text: &'a [u8]) -> Result<(), Refusal> {
+        match self.read_front(text) {
+            Some(length) if length == text.len() => self.check(),
+            _ => self.read_full(text),
+        }
+    }
+
+    /// Reads the JSON message at the front of `input` without checking its fields, and returns its length. `None` if the
+    /// full reader has to read it, or it is incomplete.
+    pub(super) fn read_front(&mut self, input: &'a [u8]) -> Option<usize> {
+        self.text = read_request(input, &mut self.members)?;
+        self.members.of_request(self.text).for_each(|(key, value)| self.fields.add(key, value));
+        Some(self.text.len())
+    }
+
+    /// Reads any JSON message, and finds the words for an error in it.
+    pub(super) fn read_full(&mut self, text: &'a [u8]) -> Result<(), Refusal> {
+        *self = Envelope::new();
         self.text = read_text(text)?;
         read_fields(self.text, &mut self.fields)?;
+        self.check()
+    }
+
+    /// Reads the id, which any error has, and checks the keys.
+    pub(super) fn check(&mut self) -> Result<(), Refusal> {
         self.id = request_id(&self.fields).map_err(Failure::from)?;
         let repeated = self.fields.check_repeated();
         repeated.map_err(|bad_field| self.refuse(bad_field.into()))
+    }
+
+    /// The fields of the object by other names.
+    pub(super) fn fields_by(&self, names: FieldNames) -> JsonFields<'a> {
+        let mut fields = JsonFields::empty(JsonPath::Root, names);
+        match self.members.is_empty() {
+            true => fields.fill(self.text),
+            false => self.members.of_request(self.text).for_each(|(key, value)| fields.add(key, value)),
+        }
+        fields
+    }
+
+    /// Reads the fields of `data`, which may be absent; an error if it is no object.
+    pub(super) fn read_data(&self, fields: &mut JsonFields<'a>) -> Result<(), BadField> {
+        match (self.members.of_data(self.text), self.fields.value("data")) {
+            (Some(members), _) => members.for_each(|(key, value)| fields.add(key, value)),
+            (None, None) => {}
+            (None, Some(data)) if is_object(data) => fields.fill(data),
+            (None, Some(data)) => return Err(JsonPath::Root.invalid("data", Redacted(data), "an object")),
+        }
+        Ok(())
     }
 
     /// Whether a key selects a dialect.

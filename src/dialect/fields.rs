@@ -6,9 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
+use super::json::for_each_field;
 use crate::limits;
 use crate::model::{BadField, Secret};
 use crate::sys;
@@ -17,9 +15,8 @@ use crate::sys;
 pub(super) struct JsonFields<'a> {
     path: JsonPath,
     names: FieldNames,
-    /// Known fields that are present, each with its first value.
-    present: [(&'static str, &'a str); NAMES_MAX],
-    present_count: usize,
+    /// The first value of each known field, in the order of the names; empty for one that is absent.
+    values: [&'a str; NAMES_MAX],
     /// Unknown and duplicate keys; rarely present.
     key_errors: Option<Box<KeyErrors<'a>>>,
 }
@@ -78,6 +75,22 @@ impl FieldNames {
         }
         false
     }
+
+    /// The position of the name that equals `key`.
+    fn position(self, key: &str) -> Option<usize> {
+        // Names of one length rarely begin alike, and a comparison of texts is a call.
+        let key = key.as_bytes();
+        self.0
+            .iter()
+            .map(|name| name.as_bytes())
+            .position(|name| name.len() == key.len() && name.first() == key.first() && name == key)
+    }
+
+    /// The same for a key in quotes, which may have escapes. A key that does not decode is unknown.
+    fn position_of_key(self, quoted: &str) -> Option<usize> {
+        let verbatim = self.position(&quoted[1..quoted.len() - 1]);
+        verbatim.or_else(|| self.position(&string(quoted).ok()?.filter(|key| matches!(key, Cow::Owned(_)))?))
+    }
 }
 
 const fn is_equal(mut one: &[u8], mut other: &[u8]) -> bool {
@@ -91,35 +104,21 @@ const fn is_equal(mut one: &[u8], mut other: &[u8]) -> bool {
 }
 
 impl<'a> JsonFields<'a> {
-    /// Reads the object `text`, which may be invalid JSON; `names` are the known fields.
-    pub(super) fn read(
-        path: JsonPath,
-        text: &'a str,
-        names: FieldNames,
-    ) -> Result<JsonFields<'a>, serde_json::Error> {
-        let mut fields = JsonFields::empty(path, names);
-        fields.fill(text)?;
-        Ok(fields)
-    }
-
     /// An object without fields; `names` are the known ones.
     pub(super) fn empty(path: JsonPath, names: FieldNames) -> JsonFields<'a> {
-        JsonFields { path, names, present: [("", ""); NAMES_MAX], present_count: 0, key_errors: None }
+        JsonFields { path, names, values: [""; NAMES_MAX], key_errors: None }
     }
 
-    /// Reads the object `text`, which may be invalid JSON.
-    pub(super) fn fill(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
-        for_each_field(text, |key, value| {
-            // A key that does not decode to a plain string is unknown; errors quote it verbatim.
-            let name = string(key).ok().flatten();
-            self.add(name.as_deref(), &key[1..key.len() - 1], value);
-        })
+    /// Adds the fields of the object `text`.
+    pub(super) fn fill(&mut self, text: &'a str) {
+        for_each_field(text, |key, value| self.add(key, value));
     }
 
     /// The first value of the field `name`.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a str> {
-        debug_assert!(self.names.contains(name), "`name` is a known field");
-        self.present().iter().find(|(given, _)| *given == name).map(|&(_, value)| value)
+        let position = self.names.position(name);
+        debug_assert!(position.is_some(), "`name` is a known field");
+        position.map(|position| self.values[position]).filter(|value| !value.is_empty())
     }
 
     /// The value of a field that `check_missing` has found.
@@ -151,16 +150,14 @@ impl<'a> JsonFields<'a> {
 
     /// An error if there are fields other than `names`, a subset of the known ones.
     pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
-        if self.key_errors.is_none() && self.present().iter().all(|(name, _)| names.contains(name)) {
+        if self.key_errors.is_none() && self.present().all(|name| names.contains(&name)) {
             return Ok(());
         }
         let (unknown, unknown_count) = match &self.key_errors {
             Some(faults) => (&faults.unknown[..], faults.unknown_count),
             None => (&[][..], 0),
         };
-        let is_given = |name: &str| self.present().iter().any(|(given, _)| *given == name);
-        let is_misplaced = |name: &&'static str| is_given(name) && !names.contains(name);
-        let misplaced: Vec<&'static str> = self.names.0.iter().copied().filter(is_misplaced).collect();
+        let misplaced: Vec<&'static str> = self.present().filter(|name| !names.contains(name)).collect();
         if unknown_count == 0 && misplaced.is_empty() {
             return Ok(());
         }
@@ -191,16 +188,12 @@ impl<'a> JsonFields<'a> {
         Err(BadField(format!("{}missing field{plural}: {}", self.path, missing.join(", "))))
     }
 
-    /// Adds a field: its name if the key decodes, the key verbatim, and the value.
-    fn add(&mut self, name: Option<&str>, key: &'a str, value: &'a str) {
-        let name = name.and_then(|name| self.names.0.iter().copied().find(|known| *known == name));
-        match name {
-            Some(name) if self.value(name).is_none() => {
-                self.present[self.present_count] = (name, value);
-                self.present_count += 1;
-            }
-            Some(name) => {
-                let faults = self.key_errors.get_or_insert_default();
+    /// Adds a field: its key with the quotes, and its value.
+    pub(super) fn add(&mut self, key: &'a str, value: &'a str) {
+        match self.names.position_of_key(key) {
+            Some(position) if self.values[position].is_empty() => self.values[position] = value,
+            Some(position) => {
+                let (faults, name) = (self.key_errors.get_or_insert_default(), self.names.0[position]);
                 if !faults.repeated.contains(&name) {
                     faults.repeated.push(name);
                 }
@@ -208,15 +201,16 @@ impl<'a> JsonFields<'a> {
             None => {
                 let faults = self.key_errors.get_or_insert_default();
                 if faults.unknown.len() < limits::UNKNOWN_FIELDS_NAMED_MAX {
-                    faults.unknown.push(key);
+                    faults.unknown.push(&key[1..key.len() - 1]);
                 }
                 faults.unknown_count += 1;
             }
         }
     }
 
-    fn present(&self) -> &[(&'static str, &'a str)] {
-        &self.present[..self.present_count]
+    /// The known fields that are present.
+    fn present(&self) -> impl Iterator<Item = &'static str> {
+        self.names.0.iter().zip(&self.values).filter(|(_, value)| !value.is_empty()).map(|(name, _)| *name)
     }
 }
 
@@ -296,31 +290,6 @@ pub(super) fn read_token(value: &str) -> Result<Option<Secret>, BadField> {
         return Ok(None);
     }
     read_secret(value, |was| JsonPath::Root.invalid("token", was, "a string or null")).map(Some)
-}
-
-/// Calls `each` with index and text of every element of the array `text`, which may be invalid JSON.
-pub(super) fn for_each_element<'a>(
-    text: &'a str,
-    mut each: impl FnMut(usize, &'a str),
-) -> Result<(), serde_json::Error> {
-    let mut index = 0;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_seq(Children(|_, element| {
-        each(index, element);
-        index += 1;
-    }))?;
-    deserializer.end()
-}
-
-/// Calls `each` with key and value of every field of the object `text`, which may be invalid JSON. The key
-/// includes its quotes.
-pub(super) fn for_each_field<'a>(
-    text: &'a str,
-    each: impl FnMut(&'a str, &'a str),
-) -> Result<(), serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_map(Children(each))?;
-    deserializer.end()
 }
 
 /// Replaces the escapes of a JSON string (RFC 8259, section 7). Written by hand because the text may be a password:
@@ -406,31 +375,6 @@ impl fmt::Display for Truncated<'_> {
             Some((end, _)) => write!(f, "{}…", &self.0[..end]),
             None => f.write_str(self.0),
         }
-    }
-}
-
-/// Visits the raw keys and values of an object, or the raw elements of an array with an empty key.
-struct Children<F>(F);
-
-impl<'a, F: FnMut(&'a str, &'a str)> Visitor<'a> for Children<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            (self.0)(key.get(), value.get());
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(mut self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            (self.0)("", element.get());
-        }
-        Ok(())
     }
 }
 

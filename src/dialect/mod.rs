@@ -1,13 +1,15 @@
 //! Messages to requests, and answers to replies. No framing, no socket.
 //!
 //! [`decode_json`] reads the envelope, which the JSON dialects have in common, and passes it to the dialect of the
-//! request; [`text`] is read a line at a time. A dialect does not depend on the others.
+//! request; [`decode_front`] does so before the message is cut; [`text`] is read a line at a time. A dialect
+//! does not depend on the others.
 
 mod action;
 mod command;
 mod conversion;
 mod envelope;
 mod fields;
+mod json;
 mod json_writer;
 mod number;
 mod page_progress;
@@ -35,13 +37,31 @@ pub fn decode_json(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>
     decode(envelope, customs)
 }
 
-fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
+/// Parses the JSON message at the front of `input`, and returns its length. `None` is no verdict: it is incomplete, or has
+/// to be cut and passed to [`decode_json`].
+pub fn decode_front(
+    input: &[u8],
+    customs: &CustomCommands,
+) -> Option<(usize, Result<Box<Request>, Refusal>)> {
+    let mut envelope = Envelope::new();
+    let length = envelope.read_front(input)?;
+    Some((length, envelope.check().and_then(|()| decode(envelope, customs))))
+}
+
+/// As [`decode_json`], but with the full reader only, with which the quick one has to agree.
+pub fn decode_in_full(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
+    let mut envelope = Envelope::new();
+    envelope.read_full(text)?;
+    decode(envelope, customs)
+}
+
+fn decode(mut envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let decoded = match envelope.dialect_key()? {
-        "command" => command::decode(envelope, customs),
-        "action" => action::decode(envelope),
-        "verb" => verb::decode(envelope, customs),
+        "command" => command::decode(&mut envelope, customs),
+        "action" => action::decode(&mut envelope),
+        "verb" => verb::decode(&mut envelope, customs),
         // A request id alone.
-        _ => conversion::decode(envelope),
+        _ => conversion::decode(&mut envelope),
     };
     decoded.map(Box::new)
 }
@@ -70,7 +90,7 @@ fn decode_body(verb: Option<Verb>, text: &[u8], customs: &CustomCommands) -> Res
         result => match (result, verb) {
             (Ok(()), Some(_)) => {
                 let parameters = envelope.text;
-                Ok(Box::new(verb::decode_parameters(verb, envelope, parameters)))
+                Ok(Box::new(verb::decode_parameters(verb, &mut envelope, parameters)))
             }
             _ => Err(verb::malformed(&envelope)),
         },

@@ -17,8 +17,8 @@ use crate::model::{
 };
 
 /// Parses a request whose envelope has a `verb`.
-pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {
-    let (name, parameters) = name_and_parameters(&envelope).ok_or_else(|| malformed(&envelope))?;
+pub(super) fn decode(envelope: &mut Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {
+    let (name, parameters) = name_and_parameters(envelope).ok_or_else(|| malformed(envelope))?;
     Ok(decode_parameters(Verb::parse(&name, customs), envelope, parameters))
 }
 
@@ -26,11 +26,14 @@ pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result
 ///
 /// An unknown verb is a request as well: where the listener demands an access token, only a client that has one learns
 /// that there is no such verb.
-pub(super) fn decode_parameters(verb: Option<Verb>, envelope: Envelope<'_>, parameters: &str) -> Request {
-    let fields = JsonFields::read(JsonPath::Root, parameters, FieldNames::new(&PARAMETERS)).ok();
-    let fields = fields.as_ref().ok_or(Failure::MalformedRequest);
-    let credentials =
-        || fields.clone().and_then(|fields| credentials(fields).ok_or(Failure::MalformedRequest));
+pub(super) fn decode_parameters(
+    verb: Option<Verb>,
+    envelope: &mut Envelope<'_>,
+    parameters: &str,
+) -> Request {
+    let mut fields = JsonFields::empty(JsonPath::Root, FieldNames::new(&PARAMETERS));
+    fields.fill(parameters);
+    let credentials = || credentials(&fields).ok_or(Failure::MalformedRequest);
     let (name, command) = match verb {
         None => (CommandName::UnknownVerb, Err(Failure::UnknownCommand)),
         Some(Verb::Stat) => (CommandName::VerbStat, Ok(Command::VerbStat)),
@@ -41,9 +44,8 @@ pub(super) fn decode_parameters(verb: Option<Verb>, envelope: Envelope<'_>, para
             (CommandName::Custom(id), Ok(Command::Custom { id, parameters }))
         }
     };
-    let access_token =
-        fields.clone().and_then(|fields| access_token(fields).ok_or(Failure::MalformedRequest));
-    Request { id: envelope.id, access_token, ..Request::new(Dialect::Verb, name, command) }
+    let access_token = access_token(&fields).ok_or(Failure::MalformedRequest);
+    Request { id: envelope.id.take(), access_token, ..Request::new(Dialect::Verb, name, command) }
 }
 
 /// The credentials among the parameters: both or none. `None` if they are malformed.
@@ -80,7 +82,7 @@ pub(super) fn malformed(envelope: &Envelope<'_>) -> Refusal {
 
 /// The verb and its parameters, if the request has the shape of this dialect.
 fn name_and_parameters<'a>(envelope: &Envelope<'a>) -> Option<(String, &'a str)> {
-    let fields = JsonFields::read(JsonPath::Root, envelope.text, FieldNames::new(&KEYS)).ok()?;
+    let fields = envelope.fields_by(FieldNames::new(&KEYS));
     let parameters = fields.unique_value("parameters").ok()??;
     let name = string(fields.unique_value("verb").ok()??).ok()??;
     let is_verb = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase());

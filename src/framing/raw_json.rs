@@ -62,14 +62,29 @@ enum ScanState {
 }
 
 impl RawJson {
+    /// The input from the first byte of the next message on; nothing while a message is incomplete or skipped. A caller
+    /// that reads the message without [`RawJson::next`] calls [`RawJson::count_message`]. Consumes white space.
+    pub fn next_message<'a>(&self, input: &'a mut Buffer) -> &'a [u8] {
+        match self.state {
+            StreamState::Between => {
+                skip_white_space(input);
+                input.as_slice()
+            }
+            StreamState::Inside(_) | StreamState::Skipping(_) => &[],
+        }
+    }
+
+    /// Counts a message that the caller has read and consumes.
+    pub fn count_message(&mut self) {
+        self.begin(StreamState::Between);
+    }
+
     /// Returns the next event; consumes white space and skipped lines from the front of `input`.
     pub fn next(&mut self, input: &mut Buffer, bytes_max: usize) -> JsonEvent {
         loop {
             match &mut self.state {
                 StreamState::Between => {
-                    let bytes = input.as_slice();
-                    let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
-                    input.skip(blank);
+                    skip_white_space(input);
                     match input.as_slice().first() {
                         None => return JsonEvent::NeedMore,
                         Some(b'{') => self.begin(StreamState::Inside(Scan::new((b'{', b'}')))),
@@ -129,6 +144,12 @@ impl RawJson {
         self.started = self.started.wrapping_add(1);
         self.state = state;
     }
+}
+
+fn skip_white_space(input: &mut Buffer) {
+    let bytes = input.as_slice();
+    let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
+    input.skip(blank);
 }
 
 impl Scan {

@@ -138,6 +138,23 @@ fn http_is_reported_once() {
     assert_eq!(framing.next(&mut input, 10), JsonEvent::NeedMore);
 }
 
+#[test]
+fn a_caller_may_read_messages_by_itself() {
+    let (mut framing, mut input) = (RawJson::default(), Buffer::new());
+    input.push(b" \n{} {");
+    assert_eq!(framing.next_message(&mut input), b"{} {");
+    framing.count_message();
+    input.consume(2);
+    assert_eq!((framing.next_message(&mut input), framing.incomplete()), (&b"{"[..], None));
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::NeedMore);
+    assert_eq!((framing.next_message(&mut input), framing.incomplete()), (&b""[..], Some(2)));
+    input.push(b"}x");
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::Message(2));
+    input.consume(2);
+    assert_eq!(framing.next(&mut input, 10), JsonEvent::Stray(b'x'));
+    assert_eq!(framing.next_message(&mut input), b"", "the rest of the line is skipped");
+}
+
 /// A large message in single bytes: quadratic scanning would take 10^12 steps, minutes even in an optimized build.
 #[test]
 fn no_byte_is_scanned_twice() {

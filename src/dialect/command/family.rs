@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, for_each_element, is_object};
+use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath};
+use crate::dialect::json::{Element, for_each_element};
 use crate::dialect::json_writer::{write_json, write_raw};
 use crate::model::{BadField, Command, CommandName, Failure, VmField};
 
@@ -79,9 +80,6 @@ impl ObjectList {
             let allowed = format_args!("a list of {min} to {max} objects {}", self.shape);
             JsonPath::Root.invalid(self.name, was, allowed)
         };
-        if !value.starts_with('[') {
-            return Err(bad(&Excerpt(value)));
-        }
         let (mut objects, mut first_bad, mut count) = (Vec::new(), None, 0);
         let walk = for_each_element(value, |index, element| {
             count = index + 1;
@@ -93,7 +91,7 @@ impl ObjectList {
                 }
             }
         });
-        walk.map_err(|_| bad(&Excerpt(value)))?;
+        walk.ok_or_else(|| bad(&Excerpt(value)))?;
         if !self.counts.contains(&count) {
             return Err(bad(&format_args!("a list of {count}")));
         }
@@ -103,18 +101,16 @@ impl ObjectList {
     fn read_object<T>(
         &self,
         index: usize,
-        element: &str,
+        element: &mut Element<'_>,
         read: impl Fn(JsonPath, &JsonFields<'_>) -> Result<T, BadField>,
     ) -> Result<T, BadField> {
         let path = JsonPath::Entry(self.name, index);
-        let no_object = || {
-            let (was, shape) = (Excerpt(element), self.shape);
-            BadField(format!("{path}{was} is not allowed; it must be an object {shape}"))
-        };
-        if !is_object(element) {
-            return Err(no_object());
+        if !element.is_object() {
+            let (was, shape) = (Excerpt(element.text()), self.shape);
+            return Err(BadField(format!("{path}{was} is not allowed; it must be an object {shape}")));
         }
-        let fields = JsonFields::read(path, element, self.known).map_err(|_| no_object())?;
+        let mut fields = JsonFields::empty(path, self.known);
+        element.for_each_field(|key, value| fields.add(key, value));
         fields.check_repeated()?;
         read(path, &fields)
     }

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::envelope::Envelope;
-use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, is_object, read_string, read_token};
+use super::fields::{FieldNames, JsonFields, JsonPath, read_string, read_token};
 use super::json_writer::{begin_reply, write_raw};
 use super::page_progress::PageProgress;
 use crate::ids::CustomId;
@@ -40,38 +40,38 @@ static FAMILIES: [&[CommandSpec]; 6] = [
 ];
 
 /// Parses a request whose envelope has a `command`.
-pub(super) fn decode(envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {
+pub(super) fn decode(envelope: &mut Envelope<'_>, customs: &CustomCommands) -> Result<Request, Refusal> {
     let found = find_command(&envelope.fields, customs).map_err(|failure| envelope.refuse(failure))?;
     let known = match found {
         Found::Own(known) => known,
         Found::Custom(id) => return Ok(decode_custom(id, envelope)),
     };
     let mut data = JsonFields::empty(JsonPath::Root, known.known);
-    let (token, (command, vm_field)) = match read_data(&envelope.fields, &mut data) {
+    let (token, (command, vm_field)) = match envelope.read_data(&mut data) {
         Ok(()) => (token(&data, known.name), known.read(&data)),
-        Err(failure) => (Ok(None), (Err(failure), None)),
+        Err(bad) => (Ok(None), (Err(bad.into()), None)),
     };
-    let request = Request::new(Dialect::Command, known.name, command);
     // A token gives the right to watch, and does not make the VM online.
     let scope = match known.name {
         CommandName::Watch | CommandName::Unwatch => Scope::Request,
-        _ => request.scope,
+        _ => Scope::Connection,
     };
-    Ok(Request { id: envelope.id, token, vm_field, scope, ..request })
+    let request = Request::new(Dialect::Command, known.name, command);
+    Ok(Request { id: envelope.id.take(), token, vm_field, scope, ..request })
 }
 
 /// Parses a request for a command of the embedding program, which reads the data itself.
-fn decode_custom(id: CustomId, envelope: Envelope<'_>) -> Request {
+fn decode_custom(id: CustomId, envelope: &mut Envelope<'_>) -> Request {
     let mut data = JsonFields::empty(JsonPath::Root, FieldNames::new(&["token"]));
     let name = CommandName::Custom(id);
-    let (token, command) = match read_data(&envelope.fields, &mut data) {
+    let (token, command) = match envelope.read_data(&mut data) {
         Ok(()) => {
             let parameters = LongText::new(envelope.fields.value("data").unwrap_or("{}").as_bytes());
             (token(&data, name), Ok(Command::Custom { id, parameters }))
         }
-        Err(failure) => (Ok(None), Err(failure)),
+        Err(bad) => (Ok(None), Err(bad.into())),
     };
-    Request { id: envelope.id, token, ..Request::new(Dialect::Command, name, command) }
+    Request { id: envelope.id.take(), token, ..Request::new(Dialect::Command, name, command) }
 }
 
 /// A command of the server, or of the embedding program.
@@ -88,15 +88,6 @@ fn find_command(envelope: &JsonFields<'_>, customs: &CustomCommands) -> Result<F
     let mut commands = FAMILIES.iter().copied().flatten();
     let own = commands.find(|known| known.name.as_str() == text).map(Found::Own);
     own.or_else(|| customs.find(CustomKind::Command, &text).map(Found::Custom)).ok_or(Failure::UnknownCommand)
-}
-
-/// Reads the fields of `data`.
-fn read_data<'a>(envelope: &JsonFields<'a>, fields: &mut JsonFields<'a>) -> Result<(), Failure> {
-    let data = envelope.value("data").unwrap_or("{}");
-    if !is_object(data) {
-        return Err(JsonPath::Root.invalid("data", Redacted(data), "an object").into());
-    }
-    fields.fill(data).map_err(|error| Failure::InvalidJson(error.to_string()))
 }
 
 /// The token of the request, unless the command ignores tokens.

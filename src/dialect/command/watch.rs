@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::family::{CommandSpec, SUCCESS, write_done, write_head};
 use super::lists::{write_observed_vm, write_presence};
-use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, for_each_element, read_string};
+use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, read_string};
+use crate::dialect::json::for_each_element;
 use crate::dialect::json_writer::{begin_reply, write_items, write_json, write_member, write_raw};
 use crate::dialect::number::write_value;
 use crate::ids::VmId;
@@ -47,10 +48,10 @@ fn read_what(value: &str) -> Result<WatchFilter, BadField> {
         count = index + 1;
         // After an error or the limit, the rest is only counted.
         if first_bad.is_none() && count <= max {
-            first_bad = what.add_json(index, entry).err();
+            first_bad = what.add_json(index, entry.text()).err();
         }
     });
-    walk.map_err(|_| bad(&Excerpt(value)))?;
+    walk.ok_or_else(|| bad(&Excerpt(value)))?;
     if count > max {
         return Err(bad(&format_args!("a list of {count}")));
     }

@@ -9,10 +9,17 @@ use crate::session::ending::Ending;
 
 impl FramingCodec for RawJson {
     fn decode(&mut self, input: &mut Buffer, _: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
-        let bytes_max = context.bytes_max(false);
+        let (bytes_max, rules) = (context.bytes_max(false), context.rules);
+        let front = self.next_message(input);
+        let front = &front[..front.len().min(bytes_max).min(rules.inline_bytes_max)];
+        if let Some((length, decoded)) = dialect::decode_front(front, &rules.customs) {
+            self.count_message();
+            input.consume(length);
+            return Decoded::Message(decoded);
+        }
         match self.next(input, bytes_max) {
             JsonEvent::Message(length) => {
-                let decoded = read_message(&input.as_slice()[..length], None, context.rules);
+                let decoded = read_message(&input.as_slice()[..length], None, rules);
                 input.consume(length);
                 decoded
             }
