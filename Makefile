@@ -26,7 +26,7 @@ fish = $(installed)/share/fish/vendor_completions.d
 placed = sed -e 's|/usr/local/|$(PREFIX)/|g' -e 's|/etc/vmherd/|$(SYSCONFDIR)/vmherd/|g'
 
 .PHONY: help run vms build install uninstall check test guest docs sim soak debian cloudimage corpora conformance fuzz
-.PHONY: bench
+.PHONY: bench count
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -138,3 +138,6 @@ fuzz: ## fuzz one target of fuzz/fuzz_targets (TARGET=session SECONDS=600); need
 
 bench: ## measure the daemon beside the limits of the machine (ROW=ping for one group of rows)
 	$(CARGO) bench --bench measure -- $(ROW)
+
+count: ## count the daemon's instructions for a request with valgrind (ROW=put for those with that name)
+	$(CARGO) bench --bench measure -- count $(ROW)

@@ -112,6 +112,11 @@ impl Samples {
         self.zip(other, |own, other| own / other)
     }
 
+    /// The median as a ratio, and the spread.
+    pub fn in_words(&self) -> String {
+        format!("{:.2} (±{:.0} %)", self.median(), self.spread_percent())
+    }
+
     /// Half of the distance between the largest and the smallest, in percent of the median.
     fn spread_percent(&self) -> f64 {
         let (min, max) = self.0.iter().fold((f64::MAX, f64::MIN), |(min, max), &v| (min.min(v), max.max(v)));

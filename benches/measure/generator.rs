@@ -2,7 +2,8 @@
 
 use std::process::{Child, Stdio};
 
-use crate::load::{Load, Outcome};
+use crate::load::Load;
+use crate::meter::Outcome;
 use crate::process::{Cores, own_program};
 
 /// A load that goes on; killed when this is dropped.

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
-use crate::points::{Batches, put_line};
-use crate::{codec, process, websocket};
+use crate::meter::{Meter, Outcome};
+use crate::points::{Batches, put_line, put_request};
+use crate::{codec, websocket};
 
 /// A load.
 #[derive(Clone, Debug)]
@@ -28,10 +29,13 @@ pub struct Load {
     pub idle: usize,
     /// Requests that each connection sends at once.
     pub depth: usize,
+    /// The time from one batch of a connection to the next, which then must be answered; none: it sends when all of the
+    /// last is answered.
+    pub every: Option<Duration>,
     /// How long to measure, after a tenth of it to warm up.
     pub time: Duration,
     /// A request; each `{n}` in it is replaced by another number every time, each `{small}` by one below a million that
-    /// differs from the last, and `{put}` by a new point of one of ten series of the connection's own.
+    /// differs from the last. [`PUT`] and [`PUT_JSON`] put a new point of one of ten series of the connection's own.
     pub request: String,
     /// `{spread}` in the request is replaced by 64 hexadecimal digits: 1 for the first connection, so much more for each
     /// further one.
@@ -46,29 +50,15 @@ pub struct Load {
     pub prelude: Option<String>,
 }
 
-/// The result.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    /// Requests answered in a second.
-    pub rate: f64,
-    /// Processor time of the server for each request, in microseconds.
-    pub cpu_us: f64,
-    /// The cores that the server's threads used: 1.0 is one core.
-    pub busy: f64,
-    /// The median of the time from a batch to its last answer, in microseconds.
-    pub p50_us: f64,
-    /// The 99th percentile of the same.
-    pub p99_us: f64,
-}
-
 impl Load {
     /// As text, for the generator's process.
     pub fn to_json(&self) -> String {
         json!({
             "address": self.address.to_string(), "server": self.server, "connections": self.connections,
             "idle": self.idle, "depth": self.depth, "time": self.time.as_secs_f64(),
-            "request": self.request, "answer": self.answer, "lines": self.lines, "prelude": self.prelude,
-            "stride": self.stride, "is_websocket": self.is_websocket,
+            "every": self.every.map(|time| time.as_secs_f64()), "request": self.request,
+            "answer": self.answer, "lines": self.lines, "prelude": self.prelude, "stride": self.stride,
+            "is_websocket": self.is_websocket,
         })
         .to_string()
     }
@@ -84,6 +74,7 @@ impl Load {
             connections: number("connections"),
             idle: number("idle"),
             depth: number("depth"),
+            every: value["every"].as_f64().map(Duration::from_secs_f64),
             time: Duration::from_secs_f64(value["time"].as_f64().expect("seconds")),
             request: string("request"),
             answer: string("answer"),
@@ -100,6 +91,7 @@ impl Load {
         let mut lines = BufReader::new(&stream);
         let mut answer = String::new();
         for request in self.prelude.iter().chain([&self.request]) {
+            let request = request.replace("{small}", "1");
             (&stream).write_all(request.as_bytes()).expect("the server reads");
             answer.clear();
             lines.read_line(&mut answer).expect("the server answers");
@@ -107,25 +99,39 @@ impl Load {
         answer.len()
     }
 
-    fn bytes_of_request(&self) -> Vec<u8> {
-        if self.is_websocket { codec::text_frame(&self.request) } else { self.request.clone().into() }
-    }
-
     fn is_template(&self) -> bool {
-        ["{n}", "{small}", "{spread}", PUT].iter().any(|placeholder| self.request.contains(placeholder))
+        ["{n}", "{small}", "{spread}", PUT, PUT_JSON]
+            .iter()
+            .any(|placeholder| self.request.contains(placeholder))
     }
 
     /// Runs it.
     pub fn run(&self) -> Outcome {
         let _idle: Vec<TcpStream> = (0..self.idle).map(|_| self.connect()).collect();
         let streams: Vec<TcpStream> = (0..self.connections).map(|_| self.connect()).collect();
-        let mut meter = Meter::new(self);
+        let mut meter = Meter::new(self.server, self.depth, self.time);
         match streams.len() {
             // Waiting for readiness first would only add latency.
             1 => self.run_one(streams, &mut meter),
             _ => self.run_many(streams, &mut meter),
         }
         meter.outcome()
+    }
+
+    /// Sends so many batches on each connection: one on all, then one on all when these are answered.
+    pub fn run_rounds(&self, rounds: usize) {
+        let mut meter = Meter::new(self.server, self.depth, self.time);
+        let mut connections: Vec<(TcpStream, Connection)> =
+            (0..self.connections).map(|at| (self.connect(), Connection::new(at, self))).collect();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        for _ in 0..rounds {
+            for (stream, connection) in &mut connections {
+                connection.send(stream, self, &mut meter);
+            }
+            for (stream, connection) in &mut connections {
+                connection.wait(stream, &mut chunk, self);
+            }
+        }
     }
 
     /// Opens a connection and waits for the answer to its prelude or, if it has none, to one request.
@@ -158,10 +164,7 @@ impl Load {
         let mut chunk = vec![0; CHUNK_BYTES];
         while !meter.is_over() {
             connection.send(stream, self, meter);
-            while connection.lines_due > 0 {
-                let count = stream.read(&mut chunk).expect("the server answers");
-                connection.take(&chunk[..count], self);
-            }
+            connection.wait(stream, &mut chunk, self);
             meter.count(connection.sent);
         }
     }
@@ -177,12 +180,26 @@ impl Load {
             poll.registry().register(&mut stream, Token(at), Interest::READABLE).expect("epoll");
             connections.push((stream, Connection::new(at, self)));
         }
-        for (stream, connection) in &mut connections {
-            connection.send(stream, self, meter);
-        }
+        let (begin, mut batches) = (Instant::now(), 0);
         while !meter.is_over() {
-            poll.poll(&mut events, Some(DEADLINE)).expect("epoll");
-            assert!(!events.is_empty(), "nothing was answered for {DEADLINE:?}");
+            // Those that are due; without an interval, one of each connection, which sends the others after its answers.
+            let due = match self.every {
+                None => connections.len(),
+                Some(every) => {
+                    1 + (begin.elapsed().as_secs_f64() / every.as_secs_f64() * connections.len() as f64)
+                        as usize
+                }
+            };
+            for batch in batches..due {
+                let (stream, connection) = &mut connections[batch % self.connections];
+                assert_eq!(connection.lines_due, 0, "a batch is answered before the next is due");
+                connection.send(stream, self, meter);
+            }
+            batches = due;
+            // The next is due in less than the system's clock tells: the generator has a core of its own.
+            let wait = if self.every.is_none() { DEADLINE } else { Duration::ZERO };
+            poll.poll(&mut events, Some(wait)).expect("epoll");
+            assert!(!events.is_empty() || self.every.is_some(), "nothing was answered for {DEADLINE:?}");
             for event in &events {
                 let (stream, connection) = &mut connections[event.token().0];
                 loop {
@@ -194,7 +211,9 @@ impl Load {
                     connection.take(&chunk[..count], self);
                     if connection.lines_due == 0 {
                         meter.count(connection.sent);
-                        connection.send(stream, self, meter);
+                        if self.every.is_none() {
+                            connection.send(stream, self, meter);
+                        }
                     }
                     // Later input causes another event.
                     if count < chunk.len() {
@@ -208,34 +227,55 @@ impl Load {
 
 /// The state of one connection.
 struct Connection {
-    /// Its requests, if they differ from those of others.
-    own_batch: Option<Vec<u8>>,
-    /// Its requests, if they are puts of points.
-    points: Option<Batches>,
+    requests: Requests,
     lines_due: usize,
     is_fresh: bool,
     sent: Instant,
 }
 
+/// What a connection sends.
+enum Requests {
+    /// The same again and again.
+    Constant(Vec<u8>),
+    /// With other numbers each time.
+    Numbered(String),
+    Points(Batches),
+}
+
 impl Connection {
     fn new(at: usize, load: &Load) -> Connection {
         let own = load.request.replace("{spread}", &format!("{:064x}", 1 + at * load.stride));
-        let own_batch = load.request.contains("{spread}").then(|| own.repeat(load.depth).into_bytes());
-        let points = (load.request == PUT).then(|| Batches::new(at, load.depth, first_second(), put_line));
-        Connection { own_batch, points, lines_due: 0, is_fresh: true, sent: Instant::now() }
+        let requests = match &own[..] {
+            PUT => Requests::Points(Batches::new(at, load.depth, first_second(), put_line)),
+            PUT_JSON => Requests::Points(Batches::new(at, load.depth, first_second(), put_request)),
+            numbered if ["{n}", "{small}"].iter().any(|number| numbered.contains(number)) => {
+                Requests::Numbered(own)
+            }
+            text if load.is_websocket => Requests::Constant(codec::text_frame(text).repeat(load.depth)),
+            text => Requests::Constant(text.repeat(load.depth).into_bytes()),
+        };
+        Connection { requests, lines_due: 0, is_fresh: true, sent: Instant::now() }
     }
 
     fn send(&mut self, stream: &mut impl Write, load: &Load, meter: &mut Meter) {
-        let batch = match (&self.own_batch, &mut self.points) {
-            (Some(own), _) => own,
-            (None, Some(points)) => points.next(),
-            (None, None) => meter.batch(load),
+        let batch = match &mut self.requests {
+            Requests::Constant(batch) => batch,
+            Requests::Numbered(request) => meter.numbered(request),
+            Requests::Points(points) => points.next(),
         };
         self.sent = Instant::now();
         let count = stream.write(batch).expect("the server reads");
         assert_eq!(count, batch.len(), "a socket's buffer takes a batch");
         self.lines_due = load.depth * load.lines;
         self.is_fresh = true;
+    }
+
+    /// Reads until its batch is answered.
+    fn wait(&mut self, stream: &mut TcpStream, chunk: &mut [u8], load: &Load) {
+        while self.lines_due > 0 {
+            let count = stream.read(chunk).expect("the server answers");
+            self.take(&chunk[..count], load);
+        }
     }
 
     fn take(&mut self, bytes: &[u8], load: &Load) {
@@ -252,97 +292,6 @@ impl Connection {
     }
 }
 
-/// Counts once everything is warm.
-struct Meter {
-    batch: Vec<u8>,
-    number: u64,
-    server: u32,
-    depth: usize,
-    time: Duration,
-    begin: Instant,
-    /// The start of counting, and the server's processor time then.
-    counting: Option<(Instant, Duration)>,
-    last: Instant,
-    waits_ns: Vec<u32>,
-}
-
-impl Meter {
-    fn new(load: &Load) -> Meter {
-        let begin = Instant::now();
-        Meter {
-            batch: load.bytes_of_request().repeat(load.depth),
-            // Numbers of different processes differ.
-            number: u64::from(std::process::id()) * 100_000_000,
-            server: load.server,
-            depth: load.depth,
-            time: load.time,
-            begin,
-            counting: None,
-            last: begin,
-            waits_ns: Vec::with_capacity(1 << 20),
-        }
-    }
-
-    fn batch(&mut self, load: &Load) -> &[u8] {
-        if load.is_template() {
-            self.batch.clear();
-            for _ in 0..load.depth {
-                self.number += 1;
-                let (number, small) = (self.number.to_string(), (1 + self.number % 999_999).to_string());
-                let request = load.request.replace("{n}", &number).replace("{small}", &small);
-                self.batch.extend(request.into_bytes());
-            }
-        }
-        &self.batch
-    }
-
-    fn count(&mut self, sent: Instant) {
-        self.last = Instant::now();
-        if self.counting.is_some() {
-            self.waits_ns.push(u32::try_from((self.last - sent).as_nanos()).unwrap_or(u32::MAX));
-        } else if self.last - self.begin > self.time / 10 {
-            self.counting = Some((self.last, process::processor_time(self.server)));
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.counting.is_some_and(|(since, _)| self.last - since > self.time)
-    }
-
-    fn outcome(mut self) -> Outcome {
-        let (since, cpu_before) = self.counting.expect("it has counted");
-        let cpu = (process::processor_time(self.server) - cpu_before).as_secs_f64();
-        let (time, requests) = ((self.last - since).as_secs_f64(), self.waits_ns.len() * self.depth);
-        self.waits_ns.sort_unstable();
-        let quantile = |share: usize| {
-            let at = (self.waits_ns.len() - 1) * share / 100;
-            f64::from(self.waits_ns[at]) / 1e3
-        };
-        Outcome {
-            rate: requests as f64 / time,
-            cpu_us: cpu * 1e6 / requests as f64,
-            busy: cpu / time,
-            p50_us: quantile(50),
-            p99_us: quantile(99),
-        }
-    }
-}
-
-impl Outcome {
-    /// As text.
-    pub fn to_line(self) -> String {
-        let Outcome { rate, cpu_us, busy, p50_us, p99_us } = self;
-        format!("{rate} {cpu_us} {busy} {p50_us} {p99_us}")
-    }
-
-    /// Reads what [`Outcome::to_line`] has written.
-    pub fn from_line(line: &str) -> Option<Outcome> {
-        let numbers: Option<Vec<f64>> = line.split_whitespace().map(|word| word.parse().ok()).collect();
-        let &[rate, cpu_us, busy, p50_us, p99_us] = &numbers?[..] else { return None };
-        Some(Outcome { rate, cpu_us, busy, p50_us, p99_us })
-    }
-}
-
 /// The first second of this process's points: those of different processes differ.
 fn first_second() -> i64 {
     1_000_000_000 + i64::from(std::process::id() % 4000) * 1_000_000
@@ -352,8 +301,9 @@ fn lines_of(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// The request that puts a point.
+/// The requests that put a point: a line of text, and a JSON object without an id.
 pub const PUT: &str = "{put}";
+pub const PUT_JSON: &str = "{put as JSON}";
 /// Answers take less.
 const DEADLINE: Duration = Duration::from_secs(30);
 const CHUNK_BYTES: usize = 256 << 10;

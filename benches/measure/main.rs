@@ -11,6 +11,7 @@
 mod chromium;
 #[path = "../../tests/common/codec.rs"]
 mod codec;
+mod count;
 mod echo;
 mod embedded;
 mod figures;
@@ -18,6 +19,7 @@ mod generator;
 #[path = "../../tests/common/guest.rs"]
 mod guest;
 mod load;
+mod meter;
 mod points;
 mod process;
 mod rows;
@@ -36,10 +38,9 @@ fn main() -> ExitCode {
     // Cargo passes --bench to every benchmark.
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["echo", address, answer_bytes @ ..] => {
+        ["echo", address, answering] => {
             raise_descriptor_limit().expect("a process may raise its limit");
-            let bytes = answer_bytes.first().map(|bytes| bytes.parse().expect("a number"));
-            echo::serve(address.parse().expect("an address"), bytes).expect("sockets work");
+            echo::serve(address.parse().expect("an address"), answering).expect("sockets work");
         }
         [part @ ("embedded" | "embedded-with-callbacks"), address, state_dir] => {
             let has_callbacks = *part == "embedded-with-callbacks";
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             raise_descriptor_limit().expect("a process may raise its limit");
             println!("{}", Load::from_json(load).run().to_line());
         }
+        ["count", names @ ..] => count::run(names),
         names if names.iter().all(|name| rows::ROWS.iter().any(|row| row.name == *name)) => run(names),
         _ => {
             let names: Vec<&str> = rows::ROWS.iter().map(|row| row.name).collect();

@@ -58,8 +58,8 @@ impl Iterator for Points {
 }
 
 impl Batches {
-    /// Batches of `depth` lines, which `line` formats from a series' key, a value and the text of a second, which must end
-    /// the line. All seconds have ten digits.
+    /// Batches of `depth` lines, which `line` formats from a series' key, a value and the text of a second. All seconds have
+    /// ten digits.
     pub fn new(
         host: usize,
         depth: usize,
@@ -69,9 +69,9 @@ impl Batches {
         let (mut text, mut offsets) = (Vec::new(), Vec::new());
         for index in 0..depth {
             let key = key(host * METRICS.len() + index % METRICS.len());
-            text.extend(line(&key, value(host + index), SECOND).into_bytes());
-            offsets.push(text.len() - 1 - SECOND.len());
-            assert!(text.ends_with(format!("{SECOND}\n").as_bytes()), "a line ends with its second");
+            let line = line(&key, value(host + index), SECOND);
+            offsets.push(text.len() + line.rfind(SECOND).expect("a line contains its second"));
+            text.extend(line.into_bytes());
         }
         Batches { text, offsets, points: Points::new(1, depth, first_second) }
     }
@@ -94,6 +94,13 @@ pub fn put_line(key: &str, value: f64, second: &str) -> String {
     format!("put {key} {value:?} {second}\n")
 }
 
+/// The same as a request in JSON.
+pub fn put_request(key: &str, value: f64, second: &str) -> String {
+    format!(
+        "{{\"command\": \"put\", \"data\": {{\"key\": \"{key}\", \"value\": {value:?}, \"timestamp\": {second}}}}}\n"
+    )
+}
+
 /// The key of the series of this number.
 pub fn key(series: usize) -> String {
     format!("web{}.{}", series / METRICS.len(), METRICS[series % METRICS.len()])
@@ -102,6 +109,11 @@ pub fn key(series: usize) -> String {
 /// A number between 0 and 100 with one decimal place.
 pub fn value(seed: usize) -> f64 {
     (seed * 37 % 1000) as f64 / 10.0
+}
+
+/// The value of a series in a second.
+pub fn value_at(series: usize, second: i64) -> f64 {
+    value(series + second as usize)
 }
 
 pub const METRICS: [&str; 10] =

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys;
+use crate::{echo, sys};
 
 /// The cores of the servers and of the load generator.
 #[derive(Clone, Debug)]
@@ -51,17 +51,24 @@ impl Cores {
 impl Server {
     /// The bare echo server.
     pub fn echo(cores: &Cores) -> Server {
-        let address = free_address();
-        let child = cores.start(&cores.server, own_program("echo").arg(address.to_string()));
-        Server { name: "echo", address, child, folder: Folder::new_state() }.ready()
+        Server::bare(cores, "echo", echo::ECHO)
     }
 
     /// The same, but each line is answered by one of so many bytes.
     pub fn answering(cores: &Cores, bytes: usize) -> Server {
+        Server::bare(cores, "sockets", &bytes.to_string())
+    }
+
+    /// The same, but it puts the point of each line into a hash map and answers as the daemon does.
+    pub fn putting(cores: &Cores) -> Server {
+        Server::bare(cores, "(echo + parse + map)", echo::PUTS)
+    }
+
+    fn bare(cores: &Cores, name: &'static str, answering: &str) -> Server {
         let address = free_address();
         let mut command = own_program("echo");
-        let child = cores.start(&cores.server, command.arg(address.to_string()).arg(bytes.to_string()));
-        Server { name: "sockets", address, child, folder: Folder::new_state() }.ready()
+        let child = cores.start(&cores.server, command.arg(address.to_string()).arg(answering));
+        Server { name, address, child, folder: Folder::new_state() }.ready()
     }
 
     /// VictoriaMetrics, if it is installed, and the address of its counters.
@@ -89,8 +96,40 @@ impl Server {
 
     /// The daemon, which may not listen yet.
     pub fn start_vmherd(cores: &Cores, on: &[usize], store: &str, arguments: &[&str]) -> Server {
-        let (address, folder) = (free_address(), Folder::new_state());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        let command = Command::new(env!("CARGO_BIN_EXE_vmherd"));
+        Server::start_daemon(cores, on, command, Folder::new_state(), store, arguments)
+    }
+
+    /// The daemon under callgrind.
+    pub fn counted(cores: &Cores, store: &str) -> Server {
+        let folder = Folder::new_state();
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--quiet"]);
+        command
+            .arg(format!("--callgrind-out-file={}", folder.path().join(COUNTS).display()))
+            .arg(env!("CARGO_BIN_EXE_vmherd"));
+        Server::start_daemon(cores, &cores.all, command, folder, store, &[]).ready()
+    }
+
+    /// Ends one under callgrind; the number of instructions that it has run.
+    pub fn instructions(mut self) -> u64 {
+        let ended = Command::new("kill").arg(self.id().to_string()).status();
+        assert!(ended.is_ok_and(|status| status.success()), "it runs");
+        self.child.wait().expect("a child");
+        let counts = fs::read_to_string(self.folder.path().join(COUNTS)).expect("callgrind writes it");
+        let total = counts.lines().find_map(|line| line.strip_prefix("totals: ")).expect("it ends with it");
+        total.trim().parse().expect("a number")
+    }
+
+    fn start_daemon(
+        cores: &Cores,
+        on: &[usize],
+        mut command: Command,
+        folder: Folder,
+        store: &str,
+        arguments: &[&str],
+    ) -> Server {
+        let address = free_address();
         command.env_clear().args(["--listen", &format!("tcp://{address}"), "--store", store]);
         command.args(["--log", "error", "--state-dir"]).arg(folder.path()).args(arguments);
         let child = cores.start(on, &mut command);
@@ -271,6 +310,9 @@ impl Drop for Folder {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// What callgrind writes.
+const COUNTS: &str = "counts";
 
 /// The processor time of the threads of the process `id`, without those that have ended.
 pub fn processor_time(id: u32) -> Duration {

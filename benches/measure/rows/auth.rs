@@ -12,7 +12,8 @@ use super::ping::{PING, PONG};
 use super::stored::per_second;
 use super::{ROUNDS, load};
 use crate::figures::{Line, Samples, Verdict, short};
-use crate::load::{Load, Outcome};
+use crate::load::Load;
+use crate::meter::Outcome;
 use crate::process::{self, Cores, Folder, Server};
 
 const REGISTER: &str = "{\"command\": \"register\", \"data\": {\"vm_id\": \"vm-{n}\", \"ram\": 512, \"cpu\": 4, \

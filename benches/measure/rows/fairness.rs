@@ -11,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 use super::auth::{AUTHENTICATE, KNOWN, SUCCESS};
 use super::ping::PING;
 use super::seeded_store::{SeededStore, TOKEN};
+use super::stored::UPDATE_REQUEST;
 use super::{ROUNDS, TIME, load};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::{Load, PUT};
@@ -112,6 +113,6 @@ fn guess(address: SocketAddr, is_over: &AtomicBool) {
 }
 
 fn update(server: &Server) -> Load {
-    let update = format!("{{\"command\": \"update\", \"data\": {{\"token\": \"{TOKEN}\", \"ram\": 512}}}}\n");
+    let update = UPDATE_REQUEST.replace("{spread}", TOKEN);
     Load { time: 2 * TIME, ..load(server, &update, SUCCESS) }
 }

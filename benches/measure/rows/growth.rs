@@ -1,9 +1,11 @@
 //! The processor time of a request as connections and VMs grow.
 
-use super::ping::{PING, PONG};
+use std::time::Duration;
+
+use super::ping::{PING, PONG, candidates};
 use super::seeded_store::SeededStore;
-use super::stored::{TOKEN_ANSWER, TOKEN_REQUEST};
-use super::{ROUNDS, load};
+use super::stored::{TOKEN_ANSWER, TOKEN_REQUEST, UPDATE_REQUEST};
+use super::{ROUNDS, TIME, load};
 use crate::figures::{Line, Samples, Verdict, short};
 use crate::load::Load;
 use crate::process::{Cores, Server};
@@ -12,6 +14,7 @@ use crate::process::{Cores, Server};
 const CONNECTED: usize = 1000;
 /// The largest costs at most so many times the smallest.
 const GROWTH_WANTED: f64 = 1.2;
+const HEARTBEAT_WANTED: f64 = 1.08;
 
 /// Pings of ever more connections, and of 64 while ever more others are open and idle.
 pub fn connections(cores: &Cores) -> Vec<Line> {
@@ -35,24 +38,55 @@ pub fn connections(cores: &Cores) -> Vec<Line> {
     vec![busy, line("CPU of a ping beside 0, 1000 and 9900 idle connections", &of_idle)]
 }
 
-/// Token authentication among ever more VMs, a thousand of which are connected, from all over the table.
+/// Ten thousand connections that send a ping each second.
+pub fn heartbeats(cores: &Cores) -> Vec<Line> {
+    let candidates = candidates(cores);
+    let mut cpu_us: Vec<Samples> = candidates.iter().map(|_| Samples::default()).collect();
+    for _ in 0..ROUNDS {
+        for (candidate, samples) in candidates.iter().zip(&mut cpu_us) {
+            let every = Some(Duration::from_secs(1));
+            let load = Load { every, time: 4 * TIME, ..candidate.load(10_000, 1) };
+            samples.push(cores.measure(&load).cpu_us);
+        }
+    }
+    let others = candidates.iter().zip(&cpu_us).skip(1).map(|(candidate, other)| {
+        let (name, ratio) = (candidate.server.name, cpu_us[0].ratio(other));
+        format!("{} × {name}: {} µs", ratio.in_words(), short(other.median()))
+    });
+    vec![Line {
+        figure: "CPU of a ping, 10 000 connections that send one each second".into(),
+        wanted: format!("≤ {HEARTBEAT_WANTED} × echo"),
+        measured: format!("{} µs", cpu_us[0]),
+        beside: others.collect::<Vec<_>>().join(", "),
+        verdict: Verdict::at_most(HEARTBEAT_WANTED, &cpu_us[0].ratio(&cpu_us[1])),
+    }]
+}
+
+/// Tokens and updates by token among ever more VMs, a thousand of which are connected, from all over the table.
 pub fn vms(cores: &Cores) -> Vec<Line> {
     let stores = [1000, 100_000, 1_000_000].map(|vms| SeededStore::new(vms, 1));
     let strides: Vec<usize> = stores.iter().map(|seeded| seeded.spread_tokens(CONNECTED)).collect();
     let servers: Vec<Server> =
         stores.iter().map(|seeded| Server::vmherd(cores, &seeded.location, &[])).collect();
-    let mut cpu_us = [(); 3].map(|()| Samples::default());
-    for _ in 0..ROUNDS {
-        for ((server, stride), samples) in servers.iter().zip(&strides).zip(&mut cpu_us) {
-            let load = load(server, TOKEN_REQUEST, TOKEN_ANSWER);
-            let load = Load { connections: CONNECTED, stride: *stride, ..load };
-            samples.push(cores.measure(&load).cpu_us);
-        }
-    }
-    vec![line(
-        "CPU of a token authentication among 1 k, 100 k and 1 M VMs, SQLite, 1000 of them connected",
-        &cpu_us,
-    )]
+    let requests = [
+        ("a token authentication", TOKEN_REQUEST, TOKEN_ANSWER),
+        ("an update by token", UPDATE_REQUEST, "{\"status\":\"success\""),
+    ];
+    requests
+        .map(|(name, request, answer)| {
+            let mut cpu_us = [(); 3].map(|()| Samples::default());
+            for _ in 0..ROUNDS {
+                for ((server, stride), samples) in servers.iter().zip(&strides).zip(&mut cpu_us) {
+                    let load = load(server, request, answer);
+                    let load = Load { connections: CONNECTED, stride: *stride, ..load };
+                    samples.push(cores.measure(&load).cpu_us);
+                }
+            }
+            let figure =
+                format!("CPU of {name} among 1 k, 100 k and 1 M VMs, SQLite, 1000 of them connected");
+            line(&figure, &cpu_us)
+        })
+        .into()
 }
 
 fn line(figure: &str, cpu_us: &[Samples]) -> Line {

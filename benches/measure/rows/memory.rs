@@ -10,7 +10,7 @@ use crate::process::{Cores, Folder, Server};
 use crate::websocket;
 
 const IDLE: usize = 10_000;
-const IDLE_BYTES_WANTED: f64 = 256.0;
+const IDLE_BYTES_WANTED: f64 = 192.0;
 const RESIDENT_KIB_WANTED: f64 = 4.5 * 1024.0;
 
 /// Memory of the process for each connection that has had an answer and waits.

@@ -6,18 +6,19 @@ mod fairness;
 mod growth;
 mod guests;
 mod memory;
-mod metrics;
+pub mod metrics;
 mod page;
-mod ping;
+pub mod ping;
+mod pipelined;
 mod points;
 mod postgres;
 mod sealed;
-mod seeded_store;
+pub mod seeded_store;
 mod start;
-mod stored;
+pub mod stored;
 mod ticks;
 mod watch;
-mod web;
+pub mod web;
 
 use std::time::Duration;
 
@@ -54,11 +55,16 @@ pub const ROWS: &[Row] = &[
     Row { name: "disks", run: stored::disks },
     Row { name: "registrations", run: stored::registrations },
     Row { name: "updates", run: stored::updates },
+    Row { name: "pipelined-adds", run: pipelined::adds },
+    Row { name: "pipelined-updates", run: pipelined::updates },
+    Row { name: "herd", run: stored::herd },
     Row { name: "postgres-tokens", run: postgres::tokens },
     Row { name: "postgres-lists", run: postgres::lists },
     Row { name: "postgres-registrations", run: postgres::registrations },
     Row { name: "metrics-put", run: metrics::put },
     Row { name: "metrics-durable", run: metrics::durable },
+    Row { name: "metrics-json", run: metrics::json },
+    Row { name: "many-series", run: metrics::many_series },
     Row { name: "metrics-single", run: metrics::single },
     Row { name: "postgres-metrics", run: metrics::postgres },
     Row { name: "metrics-get", run: points::get },
@@ -67,10 +73,11 @@ pub const ROWS: &[Row] = &[
     Row { name: "fair-puts", run: fairness::updates },
     Row { name: "fair-logins", run: fairness::logins },
     Row { name: "connections", run: growth::connections },
+    Row { name: "heartbeats", run: growth::heartbeats },
     Row { name: "vms", run: growth::vms },
     Row { name: "http", run: web::http },
     Row { name: "websocket", run: web::websocket },
-    Row { name: "websocket-idle", run: web::idle_websockets },
+    Row { name: "http-idle", run: web::idle },
     Row { name: "page", run: page::page },
     Row { name: "conversions", run: web::conversions },
     Row { name: "watch", run: watch::delivery },
@@ -94,13 +101,14 @@ pub fn missing() -> String {
 }
 
 /// One connection that sends `request` again and again; each answer is one line that begins with `answer`.
-fn load(server: &Server, request: &str, answer: &str) -> Load {
+pub fn load(server: &Server, request: &str, answer: &str) -> Load {
     Load {
         address: server.address,
         server: server.id(),
         connections: 1,
         idle: 0,
         depth: 1,
+        every: None,
         time: TIME,
         request: request.into(),
         answer: answer.into(),

@@ -2,7 +2,8 @@
 
 use super::{ROUNDS, load};
 use crate::figures::{Line, Samples, Verdict, short};
-use crate::load::{Load, Outcome};
+use crate::load::Load;
+use crate::meter::Outcome;
 use crate::process::{Cores, Server};
 
 /// A ping, its line end included.
@@ -29,11 +30,25 @@ pub struct Measured {
 }
 
 pub fn one_at_a_time(cores: &Cores) -> Vec<Line> {
-    vec![compared(cores, "JSON ping, 64 connections, one at a time", 0.95, candidates(cores), 1)]
+    let wanted = &[("echo", 0.93), ("redis", 1.0), ("redis with RESP", 1.0), ("memcached", 1.0)];
+    let candidates = with_resp(cores);
+    vec![compared(cores, "JSON ping, 64 connections, one at a time", wanted, candidates, 1)]
 }
 
 pub fn pipelined(cores: &Cores) -> Vec<Line> {
-    vec![compared(cores, "JSON ping, 64 connections × 32 pipelined", 0.65, candidates(cores), 32)]
+    let wanted = &[("echo", 0.6), ("redis", 1.3), ("redis with RESP", 1.3)];
+    let candidates = with_resp(cores);
+    vec![compared(cores, "JSON ping, 64 connections × 32 pipelined", wanted, candidates, 32)]
+}
+
+/// [`candidates`], and redis with requests in the protocol of its clients: their length is known, not searched for.
+fn with_resp(cores: &Cores) -> Vec<Candidate> {
+    let mut candidates = candidates(cores);
+    candidates.extend(Server::redis(cores).map(|mut server| {
+        server.name = "redis with RESP";
+        Candidate::new(server, "*1\r\n$4\r\nPING\r\n", "+PONG", 1)
+    }));
+    candidates
 }
 
 pub fn single(cores: &Cores) -> Vec<Line> {
@@ -66,12 +81,17 @@ pub fn candidates(cores: &Cores) -> Vec<Candidate> {
     candidates
 }
 
-/// The rate of the daemon, the first of `candidates`, beside the echo server, the second, and the others, with 64 connections that each
-/// have `depth` requests in flight.
-pub fn compared(cores: &Cores, figure: &str, wanted: f64, candidates: Vec<Candidate>, depth: usize) -> Line {
+/// The rate of the daemon, the first of `candidates`, beside the others, with 64 connections that each have `depth` requests
+/// in flight; `wanted` are shares of the rates of others, by their names.
+pub fn compared(
+    cores: &Cores,
+    figure: &str,
+    wanted: &[(&str, f64)],
+    candidates: Vec<Candidate>,
+    depth: usize,
+) -> Line {
     let (candidates, measured) = measure(cores, candidates, 64, depth);
-    let ratio = measured[0].rate.ratio(&measured[1].rate);
-    rate_line(figure, wanted, &ratio, &candidates, &measured)
+    rate_line(figure, wanted, &candidates, &measured)
 }
 
 /// What `candidates` do with so many connections that each have `depth` requests in flight.
@@ -90,32 +110,33 @@ pub fn measure(
     (candidates, measured)
 }
 
-/// The line of the first of `candidates`, whose rate is `ratio` times that of the second.
+/// The line of the first of `candidates`; `wanted` are shares of the rates of others, by their names.
 pub fn rate_line(
     figure: &str,
-    wanted: f64,
-    ratio: &Samples,
+    wanted: &[(&str, f64)],
     candidates: &[Candidate],
     measured: &[Measured],
 ) -> Line {
     let describe = |measured: &Measured| {
         format!("{} µs CPU, {:.0} % busy", short(measured.cpu_us.median()), 100.0 * measured.busy.median())
     };
-    let others = candidates.iter().zip(measured).skip(1);
-    let beside: Vec<String> = others
-        .map(|(candidate, measured)| {
-            format!("{} {}/s ({})", candidate.server.name, short(measured.rate.median()), describe(measured))
-        })
-        .collect();
-    let peer = candidates[1].server.name;
+    let own = &measured[0];
+    let (mut beside, mut verdict) = (Vec::new(), Verdict::Holds);
+    for (Candidate { server, .. }, other) in candidates.iter().zip(measured).skip(1) {
+        let (name, ratio) = (server.name, own.rate.ratio(&other.rate));
+        let rate = short(other.rate.median());
+        beside.push(format!("{} × {name}: {rate}/s ({})", ratio.in_words(), describe(other)));
+        if let Some((_, share)) = wanted.iter().find(|(wanted, _)| *wanted == name) {
+            verdict = verdict.and(Verdict::at_least(*share, &ratio));
+        }
+    }
+    let wanted: Vec<String> = wanted.iter().map(|(name, share)| format!("{share} × {name}")).collect();
     Line {
         figure: figure.into(),
-        wanted: format!("{wanted} × {peer}"),
-        measured: format!("{}/s ({})", measured[0].rate, describe(&measured[0])),
-        beside: format!("{ratio} × {peer}; {}", beside.join(", "))
-            .replacen(" ±", " (±", 1)
-            .replacen(" %", " %)", 1),
-        verdict: Verdict::at_least(wanted, ratio),
+        wanted: wanted.join(", "),
+        measured: format!("{}/s ({})", own.rate, describe(own)),
+        beside: beside.join(", "),
+        verdict,
     }
 }
 

@@ -127,7 +127,7 @@ pub fn registrations(cores: &Cores) -> Vec<Line> {
     let mut store = seeded.open();
     let (mut bare, statement) = prepared(&bare_seeded.location, REGISTER);
     sys::pin(&cores.server);
-    let lines = registration_lines("PostgreSQL", &mut *store, seeded.vms, |number, count| {
+    let lines = registration_lines("PostgreSQL", 0.7, &mut *store, seeded.vms, |number, count| {
         bare_register(&mut bare, &statement, number, count);
     });
     sys::pin(&cores.all);

@@ -1,14 +1,20 @@
 //! Stores with VMs in them.
 
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use vmherd::internals::clock::{UnixSeconds, unix_now};
 use vmherd::internals::ids::VmId;
-use vmherd::internals::model::{Login, NewVm, Secret, VmName, VmShape};
+use vmherd::internals::limits;
+use vmherd::internals::model::{
+    Login, MetricKey, MetricValue, NewPoint, NewVm, Point, Secret, VmName, VmShape,
+};
 use vmherd::internals::store::{self, Location, Store, Write};
 
+use crate::points::{key, value_at};
 use crate::process::Folder;
 
 /// A store with VMs in it, one of which has a token.
@@ -62,6 +68,25 @@ impl SeededStore {
         stride
     }
 
+    /// Puts a point of each of so many series for each of `seconds`.
+    pub fn put_points(&self, series: usize, seconds: Range<i64>) {
+        let mut store = self.open();
+        let keys: Vec<MetricKey> = (0..series).map(|series| MetricKey::from_store(&key(series))).collect();
+        let put = |second| {
+            let new = |series: usize| {
+                let value = MetricValue::new(value_at(series, second)).expect("it is finite");
+                NewPoint { key: keys[series].clone(), point: Point { timestamp: second, value } }
+            };
+            let points = Arc::new((0..series).map(new).collect());
+            Write::Put { login: None, points, keys_max: limits::METRIC_KEYS_MAX, is_atomic: false }
+        };
+        for seconds in seconds.collect::<Vec<_>>().chunks(10) {
+            let writes: Vec<Write> = seconds.iter().map(|second| put(*second)).collect();
+            let written = store.write(&writes.iter().collect::<Vec<_>>());
+            written.into_iter().for_each(|written| assert!(written.is_ok(), "{written:?}"));
+        }
+    }
+
     /// A connection like those of the daemon's workers.
     pub fn open(&self) -> Box<dyn Store> {
         let factory = store::open(&Location::parse(&self.location).expect("a place")).expect("a store");
@@ -74,6 +99,20 @@ impl SeededStore {
         let connection = Connection::open_with_flags(self.path(), flags).expect("a database");
         connection.set_prepared_statement_cache_capacity(64);
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).expect("a setting");
+        connection
+    }
+
+    /// The same, with the settings of the daemon's for writes.
+    pub fn bare_writer(&self) -> Connection {
+        let connection = self.bare();
+        for (name, value) in [("synchronous", "FULL"), ("temp_store", "MEMORY"), ("secure_delete", "FAST")] {
+            connection.pragma_update(None, name, value).expect("a setting");
+        }
+        connection.pragma_update(None, "cache_size", -limits::SQLITE_CACHE_KIB).expect("a setting");
+        connection.pragma_update(None, "cell_size_check", true).expect("a setting");
+        connection
+            .pragma_update(None, "journal_size_limit", limits::SQLITE_WAL_BYTES_KEPT)
+            .expect("a setting");
         connection
     }
 

@@ -13,11 +13,11 @@ use crate::process::{Cores, Server};
 use crate::websocket;
 
 /// A ping as a client of HTTP sends it.
-const POST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n\
+pub const POST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n\
      {\"command\": \"ping\", \"data\": {}}\n";
-const MESSAGE: &str = "{\"command\": \"ping\", \"data\": {}}";
-
-const IDLE_BYTES_WANTED: f64 = 1024.0;
+/// Five header lines with the status, an empty one, and the text.
+pub const POST_LINES: usize = 7;
+pub const MESSAGE: &str = "{\"command\": \"ping\", \"data\": {}}";
 
 /// Conversions that wait at the same time: as many as there may be.
 const CONNECTIONS: usize = 64;
@@ -25,31 +25,29 @@ const WAITING: usize = 16_384;
 const TICK_US_WANTED: f64 = 5000.0;
 
 pub fn http(cores: &Cores) -> Vec<Line> {
-    let mut candidates = vec![
-        // Five header lines with the status, an empty one, and the text.
-        Candidate::new(Server::vmherd(cores, "memory:", &[]), POST, "HTTP/1.1 200 OK", 7),
-        Candidate::new(Server::echo(cores), PING, PING, 1),
-    ];
+    let mut candidates = vec![of_http(cores), Candidate::new(Server::echo(cores), PING, PING, 1)];
     candidates.extend(Candidate::nginx(cores));
-    vec![compared(cores, "HTTP POST ping, 64 connections", 0.8, candidates, 1)]
+    vec![compared(cores, "HTTP POST ping, 64 connections", &[("echo", 0.9), ("nginx", 1.1)], candidates, 1)]
 }
 
 pub fn websocket(cores: &Cores) -> Vec<Line> {
     let candidates = vec![of_websocket(cores), Candidate::new(Server::echo(cores), PING, PING, 1)];
-    vec![compared(cores, "WebSocket ping, 64 connections", 0.8, candidates, 1)]
+    vec![compared(cores, "WebSocket ping, 64 connections", &[("echo", 0.92)], candidates, 1)]
 }
 
-pub fn idle_websockets(cores: &Cores) -> Vec<Line> {
+pub fn idle(cores: &Cores) -> Vec<Line> {
     vmherd::internals::sys::process::raise_descriptor_limit().expect("a process may raise its limit");
     // New processes each time: a process may keep memory that it has had once.
-    let bytes: Samples = (0..ROUNDS).map(|_| bytes_per_connection(&of_websocket(cores))).collect();
-    vec![Line {
-        figure: "user memory per idle WebSocket, 10 000 of them".into(),
-        wanted: format!("≤ {IDLE_BYTES_WANTED} B"),
+    let http = (0..ROUNDS).map(|_| bytes_per_connection(&of_http(cores))).collect();
+    let websocket = (0..ROUNDS).map(|_| bytes_per_connection(&of_websocket(cores))).collect();
+    let line = |what: &str, wanted: f64, bytes: Samples| Line {
+        figure: format!("user memory per idle {what}, 10 000 of them"),
+        wanted: format!("≤ {wanted} B"),
         measured: bytes.to_string().replacen(" ±", " B ±", 1),
         beside: String::new(),
-        verdict: Verdict::at_most(IDLE_BYTES_WANTED, &bytes),
-    }]
+        verdict: Verdict::at_most(wanted, &bytes),
+    };
+    vec![line("HTTP connection", 256.0, http), line("WebSocket", 1024.0, websocket)]
 }
 
 /// A million conversions that wait and are answered: the memory of each, and the longest tick of the reactor meanwhile.
@@ -74,6 +72,10 @@ pub fn conversions(cores: &Cores) -> Vec<Line> {
         beside: format!("{} B for each that waits", short(memory.median())),
         verdict: Verdict::at_most(TICK_US_WANTED, &ticks),
     }]
+}
+
+fn of_http(cores: &Cores) -> Candidate {
+    Candidate::new(Server::vmherd(cores, "memory:", &[]), POST, "HTTP/1.1 200 OK", POST_LINES)
 }
 
 fn of_websocket(cores: &Cores) -> Candidate {
