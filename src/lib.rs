@@ -95,6 +95,7 @@
 //! | which connections a VM has | `src/app/presence.rs`, `src/app/vm_sessions.rs` |
 //! | who may run a command | `src/model/command_table.rs` (its row), `src/app/access.rs` |
 //! | the access token that a verb may need | `src/app/commands/access_token.rs` |
+//! | an update whose token need not be looked up first | `src/app/commands/login.rs`: `update_at_once`; `src/app/token_owners.rs` |
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
 //! | how a handler's answer finds its request | `src/embed/handler.rs`: `HandlerCall::run`, `Responder`; `src/worker/pool.rs`: `run_handlers`; `src/dispatch/failed_jobs.rs` |
 //! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
@@ -269,7 +270,7 @@ pub mod custom_store {
     pub use crate::store::{
         ChangeKind, ChangesPage, ChangesPosition, LockRetryPolicy, OpenFailure, PointPage, PointPosition,
         PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreFactory, StoredChange,
-        VmPage, Write, WriteOutcome, Written, open,
+        TokenProof, VmPage, Write, WriteOutcome, Written, open,
     };
 }
 

@@ -16,6 +16,7 @@ pub mod membership;
 pub mod presence;
 mod presence_changes;
 pub mod token;
+mod token_owners;
 mod vm_sessions;
 pub mod watch;
 
@@ -31,7 +32,7 @@ use crate::model::{
     Caller, CommandName, CustomCommands, Dialect, Failure, LogAddresses, Principal, Request, TokenOwner,
 };
 use crate::store::{StoreError, WriteHealth};
-use crate::work::{Read, Work, WorkError, WorkResult, WrongResult};
+use crate::work::{WorkError, WorkResult, WrongResult};
 use access::Permission;
 use audit::{Audit, AuditContext};
 use commands::access_token::{self, AccessTokenStage};
@@ -42,6 +43,7 @@ use containers::Containers;
 pub use errors::StoreErrors;
 use login_limiter::{LoginLimiter, LoginLimits};
 use presence::Presence;
+use token_owners::TokenOwners;
 use watch::Watches;
 
 /// Settings of the commands.
@@ -67,6 +69,7 @@ pub struct Settings {
 pub struct App {
     settings: Settings,
     presence: Presence,
+    token_owners: TokenOwners,
     random: Box<dyn token::Random>,
     delay_log: DelayLog,
     store_troubles: LogRateLimiter,
@@ -96,6 +99,7 @@ impl App {
             logins: LoginLimiter::new(settings.logins),
             settings,
             presence: Presence::default(),
+            token_owners: TokenOwners::default(),
             random,
             delay_log: DelayLog::default(),
             store_troubles: LogRateLimiter::default(),
@@ -233,11 +237,8 @@ impl App {
             Ok(Some(token)) => {
                 let token = token::hash(token);
                 let current = self.presence.login(conn).cloned();
-                let read = Read::FindToken { token, current: current.clone(), now: now - self.clock_lead };
-                Next::Work {
-                    work: Work::Read(read),
-                    stage: Stage::Token(TokenStage { request, token, current }),
-                }
+                let stage = TokenStage { request, token, current };
+                self.begin_with_token(conn, stage, now - self.clock_lead)
             }
         }
     }
@@ -292,6 +293,14 @@ impl App {
         result: Result<WorkResult, WorkError>,
         now: UnixSeconds,
     ) -> Next {
+        let stage = match (stage, &result) {
+            (Stage::TokenUpdate(update), Err(WorkError::Store(StoreError::NotCurrent))) => {
+                self.token_owners.forget(&update.lookup.token);
+                return update.lookup.look_up(now - self.clock_lead);
+            }
+            (Stage::TokenUpdate(update), result) => self.proven(conn, update, result.is_ok()),
+            (stage, _) => stage,
+        };
         let failure = match (result, &stage) {
             (Err(WorkError::Handler(HandlerFailure::BadParameters(error))), Stage::Custom(stage)) => {
                 stage.bad_parameters(&error)

@@ -1,5 +1,7 @@
 //! Commands run by an app with a store in memory; most requests carry a login of their own.
 
+mod token_updates;
+
 use super::*;
 use crate::app::presence::ListenerPolicy;
 use crate::ids::VmId;
@@ -10,8 +12,8 @@ use crate::model::{
     PointFilter, Put, Scope, Secret, Series, VmChange, VmName, VmShape,
 };
 use crate::store::{self, Location, Write};
-use crate::work::WorkerContext;
 use crate::work::pages::PageRead;
+use crate::work::{Work, WorkerContext};
 
 /// An app, a worker's context, and one connection.
 struct Bed {

@@ -109,3 +109,5 @@ pub const PASSWORD_HASH_PREFIXES_MAX: usize = 64;
 pub const PASSWORD_HASH_BYTES: usize = 32;
 /// Bytes of a new password hash's salt, as PHC recommends.
 pub const PASSWORD_SALT_BYTES: usize = 16;
+/// Tokens of recent requests whose owners are remembered, which saves updates a look-up: half a megabyte.
+pub const TOKEN_OWNERS_MAX: usize = 4096;

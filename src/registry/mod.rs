@@ -90,7 +90,7 @@ impl Registry {
     /// [`StoreError::Managed`]. A disk that the VM does not have: [`StoreError::UnknownDisk`].
     pub fn update(&mut self, name: &VmName, change: VmChange) -> Result<(), RegistryError> {
         let credentials = self.store.registry().credentials(name)?.ok_or(StoreError::UnknownVm)?;
-        self.write(Write::Update { login: credentials.login, change })?;
+        self.write(Write::Update { login: credentials.login, token: None, change })?;
         log_change("change", "update", &Subject::Name(name.clone()));
         Ok(())
     }

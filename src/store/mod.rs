@@ -36,7 +36,7 @@ pub use self::monitored::with_write_health;
 pub use self::points::{PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints, ScanRange};
 pub use self::postgres::PostgresUrl;
 pub use self::registry::{RegistryStore, VmPage};
-pub use self::write::{Write, WriteOutcome, Written, write_one};
+pub use self::write::{TokenProof, Write, WriteOutcome, Written, write_one};
 pub use self::write_behind::{WriteBehindBuffer, with_write_behind};
 pub use self::write_health::WriteHealth;
 

@@ -36,6 +36,8 @@ pub enum Write {
     Update {
         /// Whose request it is: must be current.
         login: Login,
+        /// The token on which the request relies; `None`: on none, or it was looked up before.
+        token: Option<TokenProof>,
         /// What to change.
         change: VmChange,
     },
@@ -169,6 +171,15 @@ impl Write {
     pub fn bytes(&self) -> usize {
         self.points().iter().map(|new| new.key.as_str().len()).sum()
     }
+}
+
+/// A token that must be one of the login's VM, and not expired; otherwise the login is not current.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TokenProof {
+    /// The token.
+    pub token: TokenHash,
+    /// When it must not be expired.
+    pub now: UnixSeconds,
 }
 
 /// The result of a [`Write`].

@@ -404,7 +404,11 @@ mod tests {
         let resize = |disks: usize| {
             let login = Login { id: VmId(1), epoch: 0, name: VmName::from_store("vm") };
             let disks = Some(DiskChange::Replace(vec![1; disks]));
-            Work::Write(Write::Update { login, change: VmChange { disks, ..VmChange::default() } })
+            Work::Write(Write::Update {
+                login,
+                token: None,
+                change: VmChange { disks, ..VmChange::default() },
+            })
         };
         let decode = |bytes: usize| {
             let message = LongMessage { text: LongText::new(&vec![b' '; bytes]), path: None };

@@ -1,15 +1,17 @@
 //! Logins: `authenticate`, `logout`, and the token that comes with a request.
 
+use super::super::access::Permission;
 use super::super::audit::Subject;
 use super::super::login_limiter::{LoginAttempt, LoginTarget};
 use super::super::token;
-use super::{App, Context, Continue, Next, Resume, StageInfo, TokenStage};
+use super::{App, Context, Continue, Next, Noted, Resume, StageInfo, TokenStage, vms};
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, VmId};
 use crate::model::{
-    Answer, Caller, Credentials, Failure, Login, Scope, Secret, TokenHash, TokenOwner, VmName,
+    Answer, Caller, Command, Credentials, Failure, Login, Scope, Secret, TokenHash, TokenOwner, VmField,
+    VmName,
 };
-use crate::store::Write;
+use crate::store::{TokenProof, Write};
 use crate::work::password::PasswordCheck;
 use crate::work::{Hash, Read, Work, WorkError, WorkResult, WrongResult};
 
@@ -24,6 +26,22 @@ pub enum Stage {
     Store { login: Login, scope: Scope, token: Secret, hash: TokenHash },
     /// The tokens are revoked.
     Logout { login: Login },
+}
+
+/// An update whose token came with an earlier request, so that it is most likely valid: the store checks it with the write.
+/// If it is not, it is looked up.
+#[derive(Debug)]
+pub struct TokenUpdate {
+    login: Login,
+    pub(in crate::app) lookup: TokenStage,
+}
+
+impl TokenStage {
+    /// Looks up the token.
+    pub(in crate::app) fn look_up(self, now: UnixSeconds) -> Next {
+        let read = Read::FindToken { token: self.token, current: self.current.clone(), now };
+        Next::Work { work: Work::Read(read), stage: super::Stage::Token(self) }
+    }
 }
 
 pub(super) fn authenticate(name: VmName, password: Secret, scope: Scope) -> Next<Stage> {
@@ -42,6 +60,54 @@ fn verify(name: VmName, password: Secret, scope: Scope, credentials: Option<Cred
 }
 
 impl App {
+    /// Begins the request of `stage`, which has a token.
+    pub(in crate::app) fn begin_with_token(&self, conn: ConnId, stage: TokenStage, now: UnixSeconds) -> Next {
+        match self.update_at_once(conn, &stage, now) {
+            Some((login, write)) => {
+                let stage = super::Stage::TokenUpdate(TokenUpdate { login, lookup: stage });
+                Next::Work { work: Work::Write(write), stage }
+            }
+            None => stage.look_up(now),
+        }
+    }
+
+    /// The write of the request of `stage`, and its login, if it is an update that need not wait until its token is looked
+    /// up. All that is refused without a write is looked up first, for the order of checks.
+    fn update_at_once(&self, conn: ConnId, stage: &TokenStage, now: UnixSeconds) -> Option<(Login, Write)> {
+        let TokenStage { request, token, .. } = stage;
+        let (Ok(Command::Update(change)), None | Some(VmField::Missing(_))) =
+            (&request.command, &request.vm_field)
+        else {
+            return None;
+        };
+        let login = self.token_owners.get(token)?.clone();
+        let of_request = match request.scope {
+            Scope::Request => Some(login.clone()),
+            Scope::Connection if self.presence.login(conn) == Some(&login) => None,
+            Scope::Connection => return None,
+        };
+        let caller = Caller { is_forwarded: request.is_forwarded, login: of_request, ..Caller::default() };
+        if self.permission(conn, request.name, &caller).0 != Permission::AllowedAsItself {
+            return None;
+        }
+        let token = Some(TokenProof { token: *token, now });
+        let write = Write::Update { login: login.clone(), token, change: change.clone() };
+        Some((login, write))
+    }
+
+    /// The stage of such an update, as if its token had been looked up; `is_done`: the store has found it valid.
+    pub(in crate::app) fn proven(
+        &mut self,
+        conn: ConnId,
+        update: TokenUpdate,
+        is_done: bool,
+    ) -> super::Stage {
+        if is_done {
+            self.presence.note_request(conn, update.login.id);
+        }
+        super::Stage::Vms(vms::Stage::Update { login: update.login })
+    }
+
     /// Runs the request of `stage` as the owner of its token. On an anonymous connection the token of a VM is a login; on
     /// an authenticated one it must be the same VM's. Over HTTP it applies to this request only, as a reader's always does.
     pub(super) fn resume_with_token(
@@ -65,6 +131,7 @@ impl App {
             }
             None => return Next::failed(Failure::InvalidToken),
         };
+        self.token_owners.remember(token, &owner);
         match self.presence.login(conn) {
             _ if request.scope == Scope::Request => caller.login = Some(owner),
             Some(current) if current.id != owner.id => return Next::failed(Failure::TokenOfAnotherVm),
@@ -158,6 +225,20 @@ impl App {
             now,
         };
         Next::Work { work: Work::Write(write), stage: Stage::Store { login, scope, token, hash } }
+    }
+}
+
+impl StageInfo for TokenUpdate {
+    fn login(&self) -> Option<&Login> {
+        Some(&self.login)
+    }
+
+    fn weight(&self) -> usize {
+        self.lookup.weight()
+    }
+
+    fn noted(&self) -> Option<Noted> {
+        Some(Noted::Updated(self.login.id))
     }
 }
 

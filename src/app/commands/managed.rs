@@ -54,7 +54,7 @@ fn update(login: Login, change: Option<VmChange>) -> Next<Stage> {
     match change {
         Some(change) => {
             let stage = Stage::Update { login: login.clone() };
-            Next::Work { work: Work::Write(Write::Update { login, change }), stage }
+            Next::Work { work: Work::Write(Write::Update { login, token: None, change }), stage }
         }
         None => Next::failed(Failure::InvalidVmShape),
     }

@@ -62,6 +62,7 @@ pub enum Next<S = Stage> {
 #[allow(missing_docs)]
 pub enum Stage {
     Token(TokenStage),
+    TokenUpdate(login::TokenUpdate),
     AccessToken(access_token::AccessTokenStage),
     Vms(vms::Stage),
     Login(login::Stage),
@@ -181,6 +182,7 @@ impl Stage {
     pub fn info(&self) -> &dyn StageInfo {
         match self {
             Stage::Token(stage) => stage,
+            Stage::TokenUpdate(stage) => stage,
             Stage::AccessToken(stage) => stage,
             Stage::Vms(stage) => stage,
             Stage::Login(stage) => stage,
@@ -312,6 +314,8 @@ impl App {
                 let (owner, current_holds) = result.token()?;
                 self.resume_with_token(conn, stage, owner, current_holds, now)
             }
+            // It has become an update by now.
+            Stage::TokenUpdate(_) => return Err(WrongResult),
             Stage::AccessToken(stage) => {
                 self.resume_with_access_token(conn, stage, result.access_token()?, now)
             }

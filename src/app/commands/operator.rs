@@ -40,7 +40,9 @@ pub(super) fn begin(name: VmName, operation: VmOperation) -> Next<Stage> {
 fn run(credentials: Credentials, operation: VmOperation) -> Next<Stage> {
     let Credentials { login, managed_by, .. } = credentials;
     let (write, change) = match operation {
-        VmOperation::Update(change) => (Write::Update { login: login.clone(), change }, Change::Shape),
+        VmOperation::Update(change) => {
+            (Write::Update { login: login.clone(), token: None, change }, Change::Shape)
+        }
         VmOperation::LogOut => (Write::EndLogins { login: login.clone() }, Change::LoggedOut),
         VmOperation::EndSessions => (Write::EndLogins { login: login.clone() }, Change::SessionsEnded),
         // The store refuses it too, after the cost of a hash.

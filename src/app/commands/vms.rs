@@ -43,7 +43,7 @@ pub(super) fn update(context: Context, change: VmChange) -> Next<Stage> {
     match context.own_login() {
         Ok(login) => {
             let stage = Stage::Update { login: login.clone() };
-            Next::Work { work: Work::Write(Write::Update { login, change }), stage }
+            Next::Work { work: Work::Write(Write::Update { login, token: None, change }), stage }
         }
         Err(failure) => Next::failed(failure),
     }

@@ -170,7 +170,7 @@ pub(super) fn issue(login: &Login, token: TokenHash, expires: i64) -> Write {
 }
 
 fn update(login: &Login, change: VmChange) -> Write {
-    Write::Update { login: login.clone(), change }
+    Write::Update { login: login.clone(), token: None, change }
 }
 
 fn ram(mib: u32) -> VmChange {

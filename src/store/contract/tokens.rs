@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::limits;
+use crate::model::DiskChange;
+use crate::store::TokenProof;
 
 contract! {
     a_token_identifies_its_owner_until_it_expires,
@@ -14,6 +16,7 @@ contract! {
     ended_logins_are_stale_and_have_no_tokens,
     removing_a_vm_revokes_logins_and_tokens,
     a_reregistered_name_is_another_vm,
+    an_update_checks_the_token_it_relies_on,
 }
 
 fn owner(store: &mut dyn Store, number: u8) -> Option<Login> {
@@ -240,4 +243,48 @@ fn a_reregistered_name_is_another_vm(fixture: &Fixture) {
     assert_ended(&mut *store, &old);
     assert_eq!(owner(&mut *store, 1), None);
     assert_eq!(store.registry().is_current(&new), Ok(true));
+}
+
+fn an_update_checks_the_token_it_relies_on(fixture: &Fixture) {
+    let mut store = fixture.connect();
+    let (a, b) = (register(&mut *store, "a", &[1]), register(&mut *store, "b", &[1]));
+    for (login, number) in [(&a, 1), (&a, 2), (&b, 3)] {
+        run(&mut *store, issue(login, token(number), NOW.0 + 10)).unwrap();
+    }
+    let by = |login: &Login, number, seconds, change: &VmChange| Write::Update {
+        login: login.clone(),
+        token: Some(TokenProof { token: token(number), now: UnixSeconds(NOW.0 + seconds) }),
+        change: change.clone(),
+    };
+    let stale = Login { epoch: a.epoch + 1, ..a.clone() };
+    let disks = |size| VmChange { disks: Some(DiskChange::Replace(vec![size])), ..VmChange::default() };
+    let (done, refused) = (|| Ok(Written::Done), || Err(StoreError::NotCurrent));
+    for change in [ram(5), disks(5)] {
+        let writes = [
+            by(&a, 1, 9, &change),
+            by(&a, 1, 10, &change),
+            by(&a, 3, 9, &change),
+            by(&a, 4, 9, &change),
+            by(&stale, 1, 9, &change),
+            by(&b, 3, 9, &change),
+            by(&a, 2, 9, &change),
+        ];
+        let expected = [done(), refused(), refused(), refused(), refused(), done(), done()];
+        assert_eq!(store.write_all(&writes), expected);
+        for (write, outcome) in writes.into_iter().zip(expected) {
+            assert_eq!(run(&mut *store, write), outcome);
+        }
+    }
+    // A logout in the same batch is before what follows it.
+    let tokens = vec![token(1)];
+    let outcomes = store.write_all(&[
+        by(&a, 1, 0, &ram(6)),
+        Write::RevokeTokens { login: a.clone(), tokens },
+        by(&a, 1, 0, &ram(7)),
+        by(&a, 1, 0, &disks(7)),
+        by(&a, 2, 0, &disks(8)),
+    ]);
+    assert_eq!(outcomes, [done(), done(), refused(), refused(), done()]);
+    let vm = vm(&mut *store, a.id);
+    assert_eq!((vm.shape.ram_mib, sizes(&vm)), (6, vec![8]));
 }

@@ -16,7 +16,7 @@ use super::registry::add_hash_prefix;
 use super::write::{sizes_after, unnamed};
 use super::{
     PointPage, PointRemoval, PointStore, RegistryStore, RemovedPoints, ScanRange, Store, StoreError,
-    StoreFactory, VmPage, Write, WriteOutcome, Written, token_sweep,
+    StoreFactory, TokenProof, VmPage, Write, WriteOutcome, Written, token_sweep,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, ServerId, VmId};
@@ -207,7 +207,10 @@ impl Tables {
                 let name = VmName::from_store(&(self.last_vm_id + 1).to_string());
                 return self.register(&NewVm { name, ..unnamed(*shape, disk_sizes_gib) }, *vms_max);
             }
-            Write::Update { login, change } => self.update(login, change)?,
+            Write::Update { login, token, change } => {
+                token.map_or(Ok(()), |proof| self.require_token(login, &proof))?;
+                self.update(login, change)?;
+            }
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
                 self.require_new_token(token)?;
                 self.require_current(login)?.record_login(rehash.as_deref());
@@ -269,6 +272,12 @@ impl Tables {
 
     fn require_current(&mut self, login: &Login) -> Result<&mut VmRow, StoreError> {
         self.vms.get_mut(&login.id).filter(|row| row.epoch == login.epoch).ok_or(StoreError::NotCurrent)
+    }
+
+    fn require_token(&self, login: &Login, proof: &TokenProof) -> Result<(), StoreError> {
+        let token = self.tokens.get(&proof.token);
+        let is_valid = token.is_some_and(|token| token.vm == login.id && token.expires > proof.now);
+        if is_valid { Ok(()) } else { Err(StoreError::NotCurrent) }
     }
 
     fn by_name(&self, name: &VmName) -> Result<&VmRow, StoreError> {

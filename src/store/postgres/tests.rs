@@ -53,7 +53,11 @@ fn number(database: &Database<'_>, sql: &str) -> i64 {
 }
 
 fn ram(login: &Login, mib: u32) -> Write {
-    Write::Update { login: login.clone(), change: VmChange { ram_mib: Some(mib), ..VmChange::default() } }
+    Write::Update {
+        login: login.clone(),
+        token: None,
+        change: VmChange { ram_mib: Some(mib), ..VmChange::default() },
+    }
 }
 
 fn names(store: &mut dyn Store) -> Vec<String> {
@@ -103,7 +107,7 @@ fn a_failing_write_does_not_fail_its_batch() {
         registration("c", &[u64::MAX]),
         ram(&login, 0),
         registration("b", &[2]),
-        Write::Update { login, change: no_size },
+        Write::Update { login, token: None, change: no_size },
         registration("d", &[3]),
     ]);
     assert!(
@@ -207,7 +211,7 @@ fn all_at_once(database: &Database<'_>) {
                         registration(&format!("{thread}-{round}"), &[1, 2]),
                         issue(&logins[0], token(thread * ROUNDS + round), NOW.0 + 10),
                         ram(&logins[1], u32::from(round) + 1),
-                        Write::Update { login: logins[2].clone(), change },
+                        Write::Update { login: logins[2].clone(), token: None, change },
                         Write::RevokeTokens { login: logins[1].clone(), tokens: vec![token(round)] },
                         Write::Remove(name(&format!("{thread}-{round}"))),
                     ];

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::{StoreError, Write, WriteOutcome, Written};
-use super::parameters::disk_sizes;
+use super::super::{StoreError, TokenProof, Write, WriteOutcome, Written};
+use super::parameters::{Parameters, Unlogged, disk_sizes};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use crate::ids::DiskId;
@@ -42,40 +42,92 @@ pub(super) fn is_of_shape(write: &Write) -> bool {
     matches!(write, Write::Update { change: VmChange { disks: None, .. }, .. })
 }
 
-/// Runs `writes`, for which [`is_of_shape`] holds; `origin` makes the changes. Those of one login are one change.
+/// Whether the token is one of the login's VM, which is locked, and not expired.
+pub(super) fn is_proven(session: &mut PgSession, login: &Login, proof: &TokenProof) -> Result<bool, PgError> {
+    let sql = "SELECT FROM tokens WHERE hash = $1 AND vm = $2 AND expires > $3";
+    let TokenProof { token, now } = proof;
+    Ok(!session.query(sql, &[&Unlogged(&token.0[..]), &login.id.0, &now.0])?.is_empty())
+}
+
+/// Changes of shapes, column by column: one of each VM.
+#[derive(Default)]
+struct Shapes {
+    ids: Vec<i64>,
+    epochs: Vec<i64>,
+    tokens: Vec<Option<Vec<u8>>>,
+    times: Vec<Option<i64>>,
+    ram_mib: Vec<Option<i64>>,
+    cpus: Vec<Option<i32>>,
+    /// The place of each VM, and what its writes rely on.
+    places: HashMap<i64, (usize, i64, Option<TokenProof>)>,
+    logins: Vec<Login>,
+}
+
+/// Runs `writes`, for which [`is_of_shape`] holds; `origin` makes the changes. Those of one login that follow each other
+/// are one change.
 pub(super) fn reshape(
     session: &mut PgSession,
     writes: &[&Write],
     origin: i64,
 ) -> Result<Vec<WriteOutcome>, PgError> {
-    let (mut logins, mut ids, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut ram_mib, mut cpus): (Vec<Option<i64>>, Vec<Option<i32>>) = Default::default();
-    let mut places = HashMap::new();
+    let (mut shapes, mut outcomes) = (Shapes::default(), Vec::with_capacity(writes.len()));
     for write in writes {
-        let Write::Update { login, change } = write else {
+        let Write::Update { login, token, change } = write else {
             return Err(PgError::Failed("another write among updates".to_owned()));
         };
-        let place = *places.entry((login.id.0, login.epoch)).or_insert(ids.len());
-        if place == ids.len() {
-            ids.push(login.id.0);
-            epochs.push(login.epoch);
-            ram_mib.push(None);
-            cpus.push(None);
+        if !shapes.add(login, *token, change) {
+            outcomes.extend(std::mem::take(&mut shapes).run(session, origin)?);
+            shapes.add(login, *token, change);
         }
-        ram_mib[place] = change.ram_mib.map(i64::from).or(ram_mib[place]);
-        cpus[place] = change.cpus.map(i32::from).or(cpus[place]);
-        logins.push(login);
     }
-    let rows = session.query(RESHAPE, &[&ids, &epochs, &ram_mib, &cpus, &origin])?;
-    let mut done = HashSet::new();
-    for row in rows {
-        done.insert((row.try_get(0)?, row.try_get(1)?));
+    outcomes.extend(shapes.run(session, origin)?);
+    Ok(outcomes)
+}
+
+impl Shapes {
+    /// Adds a change; false if another one of the same VM relies on something else.
+    fn add(&mut self, login: &Login, token: Option<TokenProof>, change: &VmChange) -> bool {
+        let new = (self.ids.len(), login.epoch, token);
+        let (place, epoch, of_place) = *self.places.entry(login.id.0).or_insert(new);
+        if (epoch, of_place) != (login.epoch, token) {
+            return false;
+        }
+        if place == self.ids.len() {
+            self.ids.push(login.id.0);
+            self.epochs.push(login.epoch);
+            self.tokens.push(token.map(|proof| proof.token.0.to_vec()));
+            self.times.push(token.map(|proof| proof.now.0));
+            self.ram_mib.push(None);
+            self.cpus.push(None);
+        }
+        self.ram_mib[place] = change.ram_mib.map(i64::from).or(self.ram_mib[place]);
+        self.cpus[place] = change.cpus.map(i32::from).or(self.cpus[place]);
+        self.logins.push(login.clone());
+        true
     }
-    let outcome = |login: &Login| match done.contains(&(login.id.0, login.epoch)) {
-        true => Ok(Ok(Written::Done)),
-        false => Ok(Err(refusal_of(session, login)?)),
-    };
-    logins.into_iter().map(outcome).collect()
+
+    fn run(self, session: &mut PgSession, origin: i64) -> Result<Vec<WriteOutcome>, PgError> {
+        let parameters: Parameters<'_> = &[
+            &self.ids,
+            &self.epochs,
+            &Unlogged(&self.tokens),
+            &self.times,
+            &self.ram_mib,
+            &self.cpus,
+            &origin,
+        ];
+        let rows = session.query(RESHAPE, parameters)?;
+        let done: HashSet<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let outcome = |login: &Login| match done.contains(&login.id.0) {
+            true => Ok(Ok(Written::Done)),
+            false => {
+                let (_, _, token) = self.places[&login.id.0];
+                let is_proven = token.map_or(Ok(true), |proof| is_proven(session, login, &proof))?;
+                Ok(Err(if is_proven { refusal_of(session, login)? } else { StoreError::NotCurrent }))
+            }
+        };
+        self.logins.iter().map(outcome).collect()
+    }
 }
 
 /// Why the VM of `login` is not to be updated.
@@ -85,15 +137,22 @@ fn refusal_of(session: &mut PgSession, login: &Login) -> Result<StoreError, PgEr
     Ok(if is_current { StoreError::Managed } else { StoreError::NotCurrent })
 }
 
-/// Returns the id and the epoch of each login that is current and whose VM is not managed.
+/// Returns the id of each VM whose login is current, and which is not managed. By ctid, since the rows are locked: a plan
+/// for a small table would read all of a large one.
 const RESHAPE: &str = "
     WITH vm AS (
-        UPDATE vms SET ram_mib = coalesce(new.ram_mib, vms.ram_mib), cpus = coalesce(new.cpus, vms.cpus)
-        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[]) AS new (id, epoch, ram_mib, cpus)
-        WHERE vms.id = new.id AND vms.epoch = new.epoch AND managed_by IS NULL
-        RETURNING vms.id, vms.epoch, vms.name),
-    logged AS (INSERT INTO changes (origin, kind, subject, name) SELECT $5, 'updated', id, name FROM vm)
-    SELECT id, epoch FROM vm";
+        UPDATE vms SET ram_mib = coalesce(($5::bigint[])[array_position($1, id)], ram_mib),
+            cpus = coalesce(($6::integer[])[array_position($1, id)], cpus)
+        WHERE ctid = ANY (ARRAY (
+            SELECT (
+                SELECT ctid FROM vms WHERE id = new.id AND epoch = new.epoch AND managed_by IS NULL AND (
+                    new.token IS NULL
+                    OR (SELECT true FROM tokens WHERE hash = new.token AND vm = new.id AND expires > new.now)))
+            FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[])
+                AS new (id, epoch, token, now)))
+        RETURNING id, name),
+    logged AS (INSERT INTO changes (origin, kind, subject, name) SELECT $7, 'updated', id, name FROM vm)
+    SELECT id FROM vm";
 
 /// Returns a row if the login is current, the VM is not managed, and all was done.
 const REPLACE_DISKS: &str = "

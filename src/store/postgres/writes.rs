@@ -203,7 +203,12 @@ impl<'b> Transaction<'b> {
     /// Runs one write atomically.
     fn run(&mut self, write: &'b Write) -> Outcome {
         match write {
-            Write::Update { login, change: change @ VmChange { disks: Some(disks), .. } } => {
+            Write::Update { login, token, change: change @ VmChange { disks: Some(disks), .. } } => {
+                if let Some(proof) = token
+                    && !updates::is_proven(self.session, login, proof)?
+                {
+                    return Ok(Err(StoreError::NotCurrent));
+                }
                 updates::update(self.session, login, change, disks, self.origin)
             }
             Write::Register { .. } | Write::AddVm { .. } | Write::Update { .. } => {

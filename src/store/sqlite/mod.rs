@@ -18,6 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod ticket_lock;
+mod transaction;
 mod writes;
 
 use std::fs::{self, OpenOptions};

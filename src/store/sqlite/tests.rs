@@ -156,9 +156,9 @@ fn a_failing_write_does_not_fail_its_batch() {
     let outcomes = store.write_all(&[
         registration("b", &[1]),
         registration("c", &[u64::MAX]),
-        Write::Update { login: login.clone(), change: no_ram },
+        Write::Update { login: login.clone(), token: None, change: no_ram },
         registration("b", &[2]),
-        Write::Update { login: login.clone(), change: no_size },
+        Write::Update { login: login.clone(), token: None, change: no_size },
         registration("d", &[3]),
     ]);
     assert!(matches!(
@@ -219,7 +219,7 @@ fn a_locked_file_makes_writes_busy_but_not_reads() {
 #[test]
 fn a_failed_commit_is_unknown_unless_its_frame_was_not_written() {
     let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-    let commit = |code| writes::to_commit_error(&failure(code));
+    let commit = |code| transaction::to_commit_error(&failure(code));
     for code in
         [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_NOMEM]
     {

@@ -6,19 +6,20 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, params};
+use rusqlite::{OptionalExtension, Params, params};
 
 use super::super::write::{sizes_after, unnamed, write_separately};
 use super::super::{
-    PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, Write, WriteOutcome, Written,
-    as_i64, token_sweep,
+    PointRemoval, PointStore, RegistryStore, RemovedPoints, Store, StoreError, TokenProof, Write,
+    WriteOutcome, Written, as_i64, token_sweep,
 };
 use super::cache::Cache;
 use super::changes::{self, Change};
-use super::connection::{describe, to_store_error};
+use super::connection::to_store_error;
 use super::served_file::ServedFile;
-use super::statements::{Statements, WriteError, execute};
+use super::statements::{Statements, WriteError};
 use super::store::SqliteStore;
+use super::transaction::{Transaction, is_store_failure, to_commit_error};
 use super::{access_tokens, points, reads};
 use crate::clock::UnixSeconds;
 use crate::ids::{DiskId, VmId};
@@ -104,69 +105,6 @@ impl SqliteStore {
     }
 }
 
-/// An open transaction. Dropping it, also by a panic, rolls it back.
-struct Transaction<'c>(&'c Connection);
-
-impl<'c> Transaction<'c> {
-    /// IMMEDIATE takes the write lock at once: what is checked cannot change before it is used, and nothing later waits
-    /// for a lock.
-    fn begin(connection: &'c Connection) -> rusqlite::Result<Transaction<'c>> {
-        execute(connection, "BEGIN IMMEDIATE", []).map(|_| Transaction(connection))
-    }
-
-    fn commit(self) -> rusqlite::Result<()> {
-        execute(self.0, "COMMIT", []).map(drop)
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if !self.0.is_autocommit()
-            && let Err(error) = execute(self.0, "ROLLBACK", [])
-        {
-            log::warn!("a rollback failed: {}", describe(&error));
-        }
-    }
-}
-
-/// Whether `error` concerns the disk, the file or a lock, and not the data of one write.
-fn is_store_failure(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::DatabaseCorrupt
-                | ErrorCode::NotADatabase
-                | ErrorCode::CannotOpen
-                | ErrorCode::ReadOnly
-                | ErrorCode::PermissionDenied
-                | ErrorCode::FileLockingProtocolFailed
-                | ErrorCode::OutOfMemory
-        )
-    )
-}
-
-/// What a failed COMMIT means.
-///
-/// SQLite appends the changed pages to its log, the last one marked as the commit, syncs the log, and
-/// only then moves the end of the log in the index that all processes share. Whatever fails, it rolls
-/// back (and what it leaves open, dropping the transaction does): no reader sees the changes then. But if
-/// the sync or something after it failed, the mark may be in the log already. As long as a process has
-/// the file open, that is harmless: the next commit writes over it. After a crash before that, recovery
-/// reads the log itself, finds the mark in order, and the changes are there. So the outcome is unknown.
-/// It is certain only where the mark can't have been written: the disk was full (only writing says so,
-/// and the mark is written last; a sync that finds no room reports an I/O error), or a lock was missing.
-pub(super) fn to_commit_error(error: &rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
-        Some(ErrorCode::DiskFull) => StoreError::Unavailable(describe(error)),
-        _ => StoreError::OutcomeUnknown(describe(error)),
-    }
-}
-
 /// Runs writes in a transaction.
 struct Writer<'t> {
     statements: Statements<'t>,
@@ -203,8 +141,8 @@ impl Writer<'_> {
                 self.record("registered", id.0, Some(&name));
                 return Ok(Written::Registered(id));
             }
-            Write::Update { login, change } => {
-                self.update(login, change)?;
+            Write::Update { login, token, change } => {
+                self.update(login, token.as_ref(), change)?;
                 self.record("updated", login.id.0, Some(login.name.as_str()));
             }
             Write::IssueToken { login, token, expires, replaces, rehash, now } => {
@@ -354,25 +292,35 @@ impl Writer<'_> {
         Ok(self.cache.vm_count(&mut self.statements)? < vms_max)
     }
 
-    /// Changes the VM of `login` if it is current and the VM is not managed.
-    fn update(&mut self, login: &Login, change: &VmChange) -> WriteResult<()> {
-        let sql = "SELECT managed_by IS NOT NULL FROM vms WHERE id = ?1 AND epoch = ?2";
-        let of_login = params![login.id.0, login.epoch];
-        match self.statements.get(sql)?.query_row(of_login, |row| row.get(0)).optional()? {
-            None => return Err(StoreError::NotCurrent.into()),
-            Some(true) => return Err(StoreError::Managed.into()),
-            Some(false) => {}
+    fn update(&mut self, login: &Login, token: Option<&TokenProof>, change: &VmChange) -> WriteResult<()> {
+        let has_shape = change.ram_mib.is_some() || change.cpus.is_some();
+        // What can refuse the change comes first.
+        if change.disks.is_some() || !has_shape {
+            self.require_updatable(login, token)?;
         }
-        // This can refuse the change and so comes first.
         if let Some(disks) = &change.disks {
             self.change_disks(login.id, disks)?;
         }
-        if change.ram_mib.is_some() || change.cpus.is_some() {
-            let sql =
-                "UPDATE vms SET ram_mib = coalesce(?2, ram_mib), cpus = coalesce(?3, cpus) WHERE id = ?1";
-            self.execute(sql, params![login.id.0, change.ram_mib, change.cpus])?;
+        if !has_shape {
+            return Ok(());
         }
-        Ok(())
+        let VmChange { ram_mib, cpus, .. } = change;
+        let (hash, now) = parts(token);
+        match self.execute(RESHAPE, params![login.id.0, login.epoch, hash, now, ram_mib, cpus])? {
+            0 => self.require_updatable(login, token).and(Err(StoreError::NotCurrent.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that `login` is current, with its token if it has one, and that the VM is not managed.
+    fn require_updatable(&mut self, login: &Login, token: Option<&TokenProof>) -> WriteResult<()> {
+        let (hash, now) = parts(token);
+        let of_login = params![login.id.0, login.epoch, hash, now];
+        match self.statements.get(UPDATABLE)?.query_row(of_login, |row| row.get(0)).optional()? {
+            None => Err(StoreError::NotCurrent.into()),
+            Some(true) => Err(StoreError::Managed.into()),
+            Some(false) => Ok(()),
+        }
     }
 
     fn change_disks(&mut self, vm: VmId, change: &DiskChange) -> WriteResult<()> {
@@ -432,3 +380,16 @@ impl Writer<'_> {
         }
     }
 }
+
+/// The parameters of a token.
+fn parts(token: Option<&TokenProof>) -> (Option<[u8; 32]>, Option<i64>) {
+    token.map(|proof| (proof.token.0, proof.now.0)).unzip()
+}
+
+/// Whether the VM of a login is managed; no row: the login is not current.
+const UPDATABLE: &str = "SELECT managed_by IS NOT NULL FROM vms WHERE id = ?1 AND epoch = ?2
+    AND (?3 IS NULL OR EXISTS (SELECT 1 FROM tokens WHERE hash = ?3 AND vm = ?1 AND expires > ?4))";
+
+const RESHAPE: &str = "UPDATE vms SET ram_mib = coalesce(?5, ram_mib), cpus = coalesce(?6, cpus)
+    WHERE id = ?1 AND epoch = ?2 AND managed_by IS NULL
+    AND (?3 IS NULL OR EXISTS (SELECT 1 FROM tokens WHERE hash = ?3 AND vm = ?1 AND expires > ?4))";

@@ -120,7 +120,7 @@ fn a_deadlock_is_retried() {
     let login = register(&mut store, "a", &[]);
     let mut other = database.client();
     let disks = Some(DiskChange::Replace(vec![1]));
-    let update = Write::Update { login, change: VmChange { disks, ..VmChange::default() } };
+    let update = Write::Update { login, token: None, change: VmChange { disks, ..VmChange::default() } };
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     until("the deadlock exists in time", || {
         other
