@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use super::json_writer::write_json;
 use crate::limits;
 use crate::model::MetricValue;
 
@@ -17,11 +16,18 @@ pub(super) enum TimestampError {
 
 /// Parses a 64-bit integer: decimal digits after an optional `-`.
 pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
-    let digits = integer_digits(text)?;
-    if digits.len() > I64_SAFE_DIGITS {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if !(1..=I64_SAFE_DIGITS).contains(&digits.len()) {
+        integer_digits(text)?;
         return std::str::from_utf8(text).ok()?.parse().ok();
     }
-    let number = digits.iter().fold(0, |number, digit| 10 * number + i64::from(digit - b'0'));
+    let mut number = 0;
+    for byte in digits {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = 10 * number + i64::from(byte - b'0');
+    }
     Some(if digits.len() == text.len() { number } else { -number })
 }
 
@@ -47,41 +53,131 @@ pub(super) fn read_value(text: &[u8]) -> Option<MetricValue> {
     if !matches!(unsigned.first(), Some(b'0'..=b'9' | b'.')) {
         return None;
     }
+    if let Some(number) = read_short_decimal(unsigned) {
+        return MetricValue::new(if text[0] == b'-' { -number } else { number });
+    }
     MetricValue::new(std::str::from_utf8(text).ok()?.parse().ok()?)
+}
+
+/// Parses a number of few digits with or without a point, such as most values are: both the digits and the power of ten
+/// are exact floats then, and their quotient is the nearest one.
+fn read_short_decimal(text: &[u8]) -> Option<f64> {
+    if text.len() > DECIMAL_DIGITS_MAX {
+        return None;
+    }
+    let (mut digits, mut power, mut has_point) = (0_u64, 1_u64, false);
+    for &byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                digits = 10 * digits + u64::from(byte - b'0');
+                power *= if has_point { 10 } else { 1 };
+            }
+            b'.' if !has_point => has_point = true,
+            _ => return None,
+        }
+    }
+    (text != b".").then_some(digits as f64 / power as f64)
 }
 
 /// Writes `value` as valid JSON.
 pub(super) fn write_value(value: MetricValue, output: &mut Vec<u8>) {
     let number = value.get();
     // Decimals with so few digits map to distinct floats: a match, without trailing zeros, is the shortest.
-    let thousandths = (number * 1000.0).round();
-    if number.trunc() == number && number.abs() < EXACT_DECIMAL_MAX {
-        write_decimal(number, 0, output);
-    } else if thousandths / 1000.0 == number && thousandths.abs() < EXACT_DECIMAL_MAX {
-        write_decimal(thousandths, 3, output);
-    } else {
-        write!(output, "{value}").expect("a Vec takes whatever is written");
+    let thousandths = (number * 1000.0 + 0.5_f64.copysign(number)) as i64;
+    let (whole, fraction) =
+        if thousandths as f64 / 1000.0 == number && thousandths.unsigned_abs() < EXACT_DECIMAL_MAX {
+            let digits = thousandths.unsigned_abs();
+            (digits / 1000, digits % 1000)
+        } else if (number as i64) as f64 == number && number.abs() < EXACT_DECIMAL_MAX as f64 {
+            ((number as i64).unsigned_abs(), 0)
+        } else {
+            return write!(output, "{value}").expect("a Vec takes whatever is written");
+        };
+    let mut text = Digits::new();
+    match fraction {
+        tenths if tenths.is_multiple_of(100) => text.push(tenths / 100),
+        hundredths if hundredths.is_multiple_of(10) => text.push_pair(hundredths / 10),
+        thousandths => {
+            text.push(thousandths % 10);
+            text.push_pair(thousandths / 10);
+        }
+    }
+    text.push_byte(b'.');
+    text.push_all(whole);
+    if number.is_sign_negative() {
+        text.push_byte(b'-');
+    }
+    output.extend_from_slice(text.as_slice());
+}
+
+/// Writes a timestamp.
+pub(super) fn write_timestamp(timestamp: i64, output: &mut Vec<u8>) {
+    let mut text = Digits::new();
+    text.push_all(timestamp.unsigned_abs());
+    if timestamp < 0 {
+        text.push_byte(b'-');
+    }
+    output.extend_from_slice(text.as_slice());
+}
+
+/// The text of a number, which is written from its end.
+struct Digits {
+    bytes: [u8; DIGITS_MAX],
+    start: usize,
+}
+
+impl Digits {
+    fn new() -> Digits {
+        Digits { bytes: [0; DIGITS_MAX], start: DIGITS_MAX }
+    }
+
+    fn push_byte(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
+    }
+
+    fn push(&mut self, digit: u64) {
+        self.push_byte(b'0' + digit as u8);
+    }
+
+    /// Adds a number below 100 as two digits.
+    fn push_pair(&mut self, number: u64) {
+        let [tens, ones] = PAIRS[number as usize];
+        self.push_byte(ones);
+        self.push_byte(tens);
+    }
+
+    fn push_all(&mut self, mut number: u64) {
+        while number >= 100 {
+            self.push_pair(number % 100);
+            number /= 100;
+        }
+        if number < 10 { self.push(number) } else { self.push_pair(number) }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 }
 
-/// Writes the whole number `digits` with a point before the last `places` of its digits.
-fn write_decimal(digits: f64, mut places: u32, output: &mut Vec<u8>) {
-    if digits.is_sign_negative() {
-        output.push(b'-');
+/// The sign, the digits of 64 bits, a point and a digit.
+const DIGITS_MAX: usize = 24;
+
+/// 00 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let (mut pairs, mut number) = ([[0; 2]; 100], 0);
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
     }
-    let mut digits = (digits as i64).unsigned_abs();
-    while places > 1 && digits.is_multiple_of(10) {
-        (digits, places) = (digits / 10, places - 1);
-    }
-    let power = 10_u64.pow(places);
-    write_json(output, &(digits / power));
-    output.push(b'.');
-    output
-        .extend((0..places.max(1)).rev().map(|place| b'0' + (digits % power / 10_u64.pow(place) % 10) as u8));
-}
+    pairs
+};
 
 /// Below this, decimals of up to 15 digits round-trip through a float.
-const EXACT_DECIMAL_MAX: f64 = 1e15;
+const EXACT_DECIMAL_MAX: u64 = 1_000_000_000_000_000;
+
+/// Every number with this many digits is a float.
+const DECIMAL_DIGITS_MAX: usize = 15;
 
 /// Every number with this many digits fits into 64 bits.
 const I64_SAFE_DIGITS: usize = 18;
@@ -156,7 +252,7 @@ mod tests {
     fn integers_are_written_as_they_are_read() {
         for number in [0, 1, -1, 9, 10, 1_501_864_247, -1_501_864_247, i64::MAX, i64::MIN] {
             let mut text = b"before ".to_vec();
-            write_json(&mut text, &number);
+            write_timestamp(number, &mut text);
             assert_eq!(text, format!("before {number}").as_bytes());
         }
     }
@@ -179,6 +275,10 @@ mod tests {
             ("1e308", 1e308),
             ("1e-999", 0.0),
             ("1.7976931348623157e308", f64::MAX),
+            ("00.1", 0.1),
+            ("0.30000000000000004", 0.1 + 0.2),
+            ("99999999999999.9", 99_999_999_999_999.9),
+            ("9007199254740993", 9_007_199_254_740_992.0),
         ];
         for (text, number) in good {
             assert_eq!(read_value(text.as_bytes()), MetricValue::new(number), "{text}");
@@ -256,6 +356,7 @@ mod tests {
             for value in [few, -few, some as f64, some as f64 / 1000.0, any] {
                 if value.is_finite() {
                     assert_eq!(written(value), format!("{value:?}"));
+                    assert_eq!(read_value(written(value).as_bytes()), MetricValue::new(value));
                 }
             }
         }

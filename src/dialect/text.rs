@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::json_writer::write_json;
-use super::number::{TimestampError, read_timestamp, read_value, write_value};
+use super::number::{TimestampError, read_timestamp, read_value, write_timestamp, write_value};
 use super::page_progress::PageProgress;
+use crate::limits;
 use crate::model::{
     Answer, Command, CommandName, Dialect, Failure, Items, MetricKey, NewPoint, Page, Point, PointFilter,
     Put, Refusal, Request,
@@ -25,6 +25,47 @@ pub fn decode_line(line: &[u8]) -> Result<TextCommand, Refusal> {
     let failure = || if line.starts_with(b"{") { Failure::JsonLine } else { Failure::UnknownTextCommand };
     let parsed = read(line).unwrap_or_else(|| Err(failure()));
     parsed.map_err(|failure| Refusal { dialect: Dialect::Text, id: None, failure })
+}
+
+/// Reads lines at the start of `input` as long as they put points in their plain form, with one space between the words, and
+/// adds the points to `points`, of which there may be `count_max`. Returns the bytes of these lines. [`decode_line`] takes them
+/// too, and finds the same.
+pub fn read_plain_puts(input: &[u8], count_max: usize, points: &mut Vec<NewPoint>) -> usize {
+    if !input.starts_with(b"put ") {
+        return 0;
+    }
+    let input = &input[..input.len().min(limits::READ_CHUNK_BYTES)];
+    let text = match str::from_utf8(input) {
+        Ok(text) => text,
+        Err(error) => str::from_utf8(&input[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    let mut rest = text;
+    while points.len() < count_max
+        && let Some((point, after)) = read_plain_put(rest)
+    {
+        points.push(point);
+        rest = after;
+    }
+    text.len() - rest.len()
+}
+
+/// The point of the first line of `text`, and what follows the line.
+fn read_plain_put(text: &str) -> Option<(NewPoint, &str)> {
+    let mut rest = text.strip_prefix("put ")?;
+    let mut word_before = |end: u8| {
+        let length = rest.as_bytes().iter().position(|byte| *byte <= b' ')?;
+        if rest.as_bytes()[length] != end {
+            return None;
+        }
+        let word = &rest[..length];
+        rest = &rest[length + 1..];
+        Some(word)
+    };
+    let key = MetricKey::parse(word_before(b' ')?).ok()?;
+    let value = read_value(word_before(b' ')?.as_bytes())?;
+    let timestamp = read_timestamp(word_before(b'\n')?.as_bytes()).ok()?;
+    let is_short = text.len() - rest.len() <= limits::TEXT_LINE_BYTES_MAX;
+    is_short.then_some((NewPoint { key, point: Point { timestamp, value } }, rest))
 }
 
 /// The request for a batch of `put` lines; each point is stored or refused individually.
@@ -64,7 +105,7 @@ fn read(line: &[u8]) -> Option<Result<TextCommand, Failure>> {
 }
 
 fn read_key(word: &[u8]) -> Option<MetricKey> {
-    MetricKey::parse(std::str::from_utf8(word).ok()?).ok()
+    MetricKey::parse(str::from_utf8(word).ok()?).ok()
 }
 
 /// Writes the `count` replies to a request.
@@ -110,7 +151,7 @@ fn line(key: &MetricKey, point: Point, output: &mut Vec<u8>) {
     output.push(b' ');
     write_value(point.value, output);
     output.push(b' ');
-    write_json(output, &point.timestamp);
+    write_timestamp(point.timestamp, output);
     output.push(b'\n');
 }
 

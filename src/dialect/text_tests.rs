@@ -39,6 +39,64 @@ fn lines_are_parsed() {
 }
 
 #[test]
+fn plain_puts_are_what_their_lines_are() {
+    let words = [
+        "put",
+        "put",
+        "put",
+        "PUT",
+        "get",
+        "a",
+        "web-1.cpu",
+        "ключ",
+        "a\u{a0}b",
+        "*",
+        "1",
+        "-0",
+        "-1.25",
+        "+.5",
+        "1e3",
+        ".",
+        "1501864247",
+        "-5",
+        "253402300800",
+        "",
+        "\t",
+        "\r",
+        "\u{7f}",
+        "nan",
+        "put a 1",
+    ];
+    let (mut random, mut taken): (u64, usize) = (7, 0);
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for _ in 0..200_000 {
+        let line = (0..=next(5)).map(|_| words[next(words.len())]).collect::<Vec<_>>().join(" ");
+        let mut points = Vec::new();
+        let bytes = read_plain_puts(format!("{line}\nput ").as_bytes(), 9, &mut points);
+        if bytes > 0 {
+            assert_eq!(bytes, line.len() + 1, "{line:?}");
+            assert_eq!(decode_line(line.as_bytes()), Ok(TextCommand::Put(points.remove(0))), "{line:?}");
+            taken += 1;
+        }
+        assert!(points.is_empty(), "{line:?}");
+    }
+    assert!(taken > 100, "{taken}");
+    let lines = "put a 1 5\nput b 2.5 6\nput c 3 7\nget a\n";
+    let mut points = Vec::new();
+    assert_eq!(read_plain_puts(lines.as_bytes(), 9, &mut points), lines.len() - "get a\n".len());
+    assert_eq!(points, [point("a", 1.0, 5), point("b", 2.5, 6), point("c", 3.0, 7)]);
+    points.clear();
+    assert_eq!(read_plain_puts(lines.as_bytes(), 2, &mut points), "put a 1 5\nput b 2.5 6\n".len());
+    let long = format!("put a {}1 5\n", "0".repeat(limits::TEXT_LINE_BYTES_MAX));
+    assert_eq!(read_plain_puts(long.as_bytes(), 9, &mut points), 0, "no line is that long");
+    let broken = [b"put a 1 5\nput b 1 6\n", &b"\xff\xff"[..]].concat();
+    assert_eq!(read_plain_puts(&broken, 9, &mut Vec::new()), broken.len() - 2, "what is before it");
+}
+
+#[test]
 fn timestamps_out_of_range_are_reported_as_such() {
     for line in [
         "put a 1 253402300800",

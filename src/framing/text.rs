@@ -96,6 +96,11 @@ impl Text {
         (self.scanned, self.is_inside) = (0, false);
     }
 
+    /// Whether the input starts with a line that was not looked at.
+    pub fn is_between_lines(&self) -> bool {
+        !self.is_inside
+    }
+
     /// Whether a line is incomplete: end of input is an error now.
     pub fn is_inside_line(&self) -> bool {
         self.is_inside

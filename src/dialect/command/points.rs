@@ -5,7 +5,7 @@ use std::fmt;
 use super::family::{CommandSpec, ObjectList, write_done};
 use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, read_string};
 use crate::dialect::json_writer::{write_json, write_raw};
-use crate::dialect::number::{read_integer, read_timestamp, read_value, write_value};
+use crate::dialect::number::{read_integer, read_timestamp, read_value, write_timestamp, write_value};
 use crate::dialect::page_progress::PageProgress;
 use crate::limits;
 use crate::model::{
@@ -131,7 +131,7 @@ fn write_series(series: &[Series], progress: &mut PageProgress, output: &mut Vec
         for (index, point) in of_series.points.iter().enumerate() {
             let is_first = index == 0 && progress.series != Some(of_series.id);
             write_raw(output, if is_first { "[" } else { ",[" });
-            write_json(output, &point.timestamp);
+            write_timestamp(point.timestamp, output);
             write_raw(output, ",");
             write_value(point.value, output);
             write_raw(output, "]");

@@ -14,6 +14,11 @@ impl FramingCodec for Text {
     fn decode(&mut self, input: &mut Buffer, _: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
         let mut points = Vec::new();
         loop {
+            if self.is_between_lines() {
+                let count_max = limits::POINTS_PER_REQUEST_MAX;
+                let bytes = text::read_plain_puts(input.as_slice(), count_max, &mut points);
+                input.skip(bytes);
+            }
             let event = self.next(input);
             let line = match event {
                 LineEvent::Line(length) if points.len() < limits::POINTS_PER_REQUEST_MAX => {
