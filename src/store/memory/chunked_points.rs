@@ -1,6 +1,6 @@
 //! The points of one series, in chunks. Most points arrive in order of time and extend the last chunk.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use crate::model::Point;
@@ -8,17 +8,19 @@ use crate::model::Point;
 /// Points by timestamp, at most one each.
 #[derive(Default)]
 pub(super) struct ChunkedPoints {
-    /// Chunks by the lowest timestamp they cover. Each is non-empty and sorted, and precedes the next.
-    chunks: BTreeMap<i64, Vec<Point>>,
+    /// Each is non-empty and sorted, and precedes the next.
+    chunks: VecDeque<Vec<Point>>,
 }
 
 impl ChunkedPoints {
     /// Adds `point`, or replaces the one with the same timestamp.
     pub(super) fn put(&mut self, point: Point) {
-        let chunk = match self.chunks.range_mut(..=point.timestamp).next_back() {
-            Some((_, chunk)) => chunk,
-            None => self.chunks.entry(i64::MIN).or_default(),
+        let at = match self.chunks.back() {
+            None => return self.chunks.push_back(vec![point]),
+            Some(last) if last[0].timestamp <= point.timestamp => self.chunks.len() - 1,
+            Some(_) => self.chunk_of(point.timestamp),
         };
+        let chunk = &mut self.chunks[at];
         // Most points are later than all others of their series; a search would fetch more of the chunk into the cache.
         let index = match chunk.last() {
             Some(last) if last.timestamp < point.timestamp => Err(chunk.len()),
@@ -27,51 +29,50 @@ impl ChunkedPoints {
         match index {
             Ok(index) => chunk[index] = point,
             // After all of a full chunk.
-            Err(CHUNK_POINTS_MAX) => {
-                self.chunks.insert(point.timestamp, vec![point]);
-            }
+            Err(CHUNK_POINTS_MAX) => self.chunks.insert(at + 1, vec![point]),
             Err(index) => {
                 chunk.insert(index, point);
                 if chunk.len() > CHUNK_POINTS_MAX {
                     let upper = chunk.split_off(CHUNK_POINTS_MAX / 2);
-                    self.chunks.insert(upper[0].timestamp, upper);
+                    self.chunks.insert(at + 1, upper);
                 }
             }
         }
     }
 
-    /// The points within `timestamps`, ascending.
-    pub(super) fn range(
-        &self,
-        timestamps: RangeInclusive<i64>,
-    ) -> impl DoubleEndedIterator<Item = Point> + '_ {
+    /// The points within `timestamps`, ascending, in slices.
+    pub(super) fn range(&self, timestamps: RangeInclusive<i64>) -> impl DoubleEndedIterator<Item = &[Point]> {
         let (from, to) = timestamps.into_inner();
-        let first = self.chunks.range(..=from).next_back().map_or(from, |(first, _)| *first);
-        let pieces = (from <= to).then(|| self.chunks.range(first..=to)).into_iter().flatten();
-        pieces.flat_map(move |(_, chunk)| {
+        let end = self.chunks.partition_point(|chunk| chunk[0].timestamp <= to);
+        self.chunks.range(self.chunk_of(from).min(end)..end).map(move |chunk| {
             let begin = chunk.partition_point(|point| point.timestamp < from);
             let end = chunk.partition_point(|point| point.timestamp <= to);
-            chunk[begin..end].iter().copied()
+            &chunk[begin.min(end)..end]
         })
+    }
+
+    /// The chunk that has this timestamp, or to which it would be added.
+    fn chunk_of(&self, timestamp: i64) -> usize {
+        self.chunks.partition_point(|chunk| chunk[0].timestamp <= timestamp).saturating_sub(1)
     }
 
     /// Removes the earliest points before `before`, at most `count_max`; returns how many.
     pub(super) fn remove_before(&mut self, before: i64, count_max: usize) -> usize {
         let mut removed = 0;
         while removed < count_max
-            && let Some(mut chunk) = self.chunks.first_entry()
+            && let Some(chunk) = self.chunks.front_mut()
         {
-            let old = chunk.get().partition_point(|point| point.timestamp < before);
+            let old = chunk.partition_point(|point| point.timestamp < before);
             let count = old.min(count_max - removed);
             if count == 0 {
                 break;
             }
             removed += count;
-            if count < chunk.get().len() {
-                chunk.get_mut().drain(..count);
+            if count < chunk.len() {
+                chunk.drain(..count);
                 break;
             }
-            chunk.remove();
+            self.chunks.pop_front();
         }
         removed
     }
@@ -86,6 +87,8 @@ const CHUNK_POINTS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::MetricValue;
 
@@ -125,7 +128,7 @@ mod tests {
                 if step % 100 == 0 {
                     let (from, to) = (next(span), next(span));
                     for (from, to) in [(from, to), (i64::MIN, i64::MAX), (from, from), (to, i64::MAX)] {
-                        let found: Vec<Point> = points.range(from..=to).collect();
+                        let found: Vec<Point> = points.range(from..=to).flatten().copied().collect();
                         let wanted: Vec<Point> = match from <= to {
                             true => {
                                 map.range(from..=to).map(|(second, value)| point(*second, *value)).collect()
@@ -136,7 +139,7 @@ mod tests {
                     }
                 }
             }
-            assert!(points.chunks.values().all(|chunk| (1..=CHUNK_POINTS_MAX).contains(&chunk.len())));
+            assert!(points.chunks.iter().all(|chunk| (1..=CHUNK_POINTS_MAX).contains(&chunk.len())));
         }
     }
 
@@ -146,7 +149,8 @@ mod tests {
         for second in [i64::MAX, i64::MIN, 0] {
             points.put(point(second, 1.0));
         }
-        let seconds: Vec<i64> = points.range(i64::MIN..=i64::MAX).map(|point| point.timestamp).collect();
+        let seconds: Vec<i64> =
+            points.range(i64::MIN..=i64::MAX).flatten().map(|point| point.timestamp).collect();
         assert_eq!(seconds, [i64::MIN, 0, i64::MAX]);
     }
 }
