@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use vmherd::internals::limits::POINTS_PER_REQUEST_MAX;
+
 use super::ROUNDS;
 use crate::figures::{Line, Samples, Verdict};
 use crate::process::{Cores, Server};
@@ -10,6 +12,8 @@ use crate::process::{Cores, Server};
 /// Bytes of a request, at most.
 const REQUEST_BYTES: usize = 1 << 20;
 const TICK_US_WANTED: f64 = 5000.0;
+/// The second of the first point.
+const FIRST: usize = 1_501_864_247;
 /// So many clients send each at the same time.
 const CLIENTS: usize = 4;
 
@@ -63,12 +67,14 @@ pub fn largest_requests(cores: &Cores) -> Vec<Line> {
         large.len()
     );
     lines.push(measured(cores, "fields over HTTP", &post, false));
-    lines.push(measured(
-        cores,
-        "lines of text",
-        &"put key 1.5 1501864247\n".repeat(REQUEST_BYTES / 23),
-        false,
-    ));
+    let points: String = (0..REQUEST_BYTES / 23).map(|at| format!("put key 1.5 {}\n", FIRST + at)).collect();
+    lines.push(measured(cores, "lines of text", &points, false));
+    let points: String = (0..POINTS_PER_REQUEST_MAX)
+        .map(|at| format!("{{\"key\":\"k{at}\",\"value\":1,\"timestamp\":{}}},", FIRST + at))
+        .collect();
+    let points = points.trim_end_matches(',');
+    let put = format!("{{\"command\":\"put\",\"data\":{{\"points\":[{points}]}}}}\n").repeat(5);
+    lines.push(measured(cores, "puts of as many points as may be", &put, false));
     lines.push(measured(cores, "errors", &"x\n".repeat(REQUEST_BYTES / 2), false));
     lines.push(measured(cores, "the longest reply: points of the longest keys", "get *\n", true));
     lines
