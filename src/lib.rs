@@ -56,7 +56,8 @@
 //!
 //! The **reactor** owns every connection and all state that requests share; it only waits for sockets. **Workers** run
 //! what would hold up the reactor: hashing, decoding and converting long texts, and the store. They share one bounded
-//! queue per lane, one list of completions and one waker. The **log thread** writes the log lines that other threads
+//! queue per lane, one list of completions and one waker. A store in memory answers at once: the reactor does short work
+//! on it itself. The **log thread** writes the log lines that other threads
 //! queue; the **main thread** waits for signals. **Maintenance** has a thread that removes old points, and with
 //! `--metrics-durability memory` one that writes buffered points. The code of an embedding program runs on threads of its
 //! own lanes (handlers, the gate) and on one thread that calls its callbacks. One thread drives all QEMUs, with a poll of
@@ -101,6 +102,7 @@
 //! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
 //! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
 //! | the two readers of JSON, which agree | the quick one: `src/dialect/json.rs`; the full one, for the rest and for errors: `src/dialect/envelope.rs`; the fuzz target `readers` |
+//! | what the reactor does itself with a store in memory | `src/work/at_once.rs`; `src/dispatch/at_once.rs` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/submission.rs`: `submit`, `failed_jobs.rs`: `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |

@@ -28,6 +28,7 @@ impl<J: Jobs> Dispatcher<J> {
     /// Begins a tick of the loop. Tokens expire by `now` minus `clock_lead`.
     pub(crate) fn begin_tick(&mut self, now: Now, clock_lead: Duration) {
         self.date.update(now.unix);
+        self.at_once_left = limits::AT_ONCE_PER_TICK_MAX;
         self.app.begin_tick(now.instant, now.unix, clock_lead);
     }
 

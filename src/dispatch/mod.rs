@@ -3,6 +3,7 @@
 //! Invariant: a request that a session starts is answered at once, or is in flight under its request key
 //! with one job and one armed timer.
 
+mod at_once;
 mod containers;
 mod counters;
 mod delayed_conversions;
@@ -44,7 +45,7 @@ use counters::Counters;
 use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingLogin};
 use events::EventOutbox;
-use failed_jobs::{GATE_THREAD, HANDLER_THREAD, REACTOR_THREAD, error_detail};
+use failed_jobs::{GATE_THREAD, HANDLER_THREAD, REACTOR_THREAD};
 use in_flight::{InFlight, Origin, Owner};
 use password_checks::{Check, PasswordChecks};
 use timers::{Timer, Timers};
@@ -74,6 +75,10 @@ pub(crate) struct Dispatcher<J> {
     late_writes: BTreeMap<JobKey, Noted>,
     /// The weight of all jobs in flight, in points.
     weight: usize,
+    /// The jobs in flight that use the store.
+    store_jobs: usize,
+    /// What may still be done in this tick without a worker, in points.
+    at_once_left: usize,
     next_job: u64,
     in_flight_max: usize,
     delayed_bytes_max: usize,
@@ -182,6 +187,8 @@ impl<J: Jobs> Dispatcher<J> {
             adding: BTreeMap::new(),
             late_writes: BTreeMap::new(),
             weight: 0,
+            store_jobs: 0,
+            at_once_left: limits::AT_ONCE_PER_TICK_MAX,
             next_job: 0,
             in_flight_max: requests_max,
             delayed_bytes_max,
@@ -292,21 +299,10 @@ impl<J: Jobs> Dispatcher<J> {
                 return client.session.decoded(request_key.seq, decoded);
             }
         };
-        self.error_detail = error_detail(&result);
         let origin = Origin { store_time, deadline: request_deadline, ..Origin::new(request_key) };
         let context = RequestContext { command, origin };
-        if let Some(failed) = self.app.record_login(client.conn, &stage, &result, client.now.instant) {
-            self.withdraw_over_limit(failed, client.now.instant);
-        }
-        let next = self.app.resume(client.conn, command, stage, result, client.now.unix);
-        self.collect_ended();
+        let next = self.resume_app(command, stage, result, client);
         self.dispatch(context, next, client);
-    }
-
-    /// Has the reactor learn which connections' logins have ended.
-    fn collect_ended(&mut self) {
-        let ended = self.app.presence_mut().take_ended();
-        self.outbox.extend(ended.into_iter().map(|(conn, end)| Effect::EndSession(conn, end)));
     }
 
     /// Cancels all requests of a closed connection.
@@ -343,6 +339,7 @@ impl<J: Jobs> Dispatcher<J> {
         };
         self.timers.disarm(in_flight.deadline, Timer::Job(key));
         self.weight -= in_flight.weight;
+        self.store_jobs -= usize::from(in_flight.lane.uses_store());
         if in_flight.lane == Lane::Auth {
             self.checks.remove(key.request_key);
         }
@@ -359,7 +356,7 @@ impl<J: Jobs> Dispatcher<J> {
     fn dispatch(&mut self, context: RequestContext, next: Next, client: &mut Client<'_>) {
         let RequestContext { command, origin } = context;
         let seq = origin.request_key.seq;
-        match next {
+        match self.work_at_once(command, next, client) {
             Next::Answer(answer) => self.answer(seq, command, answer, client),
             Next::Statistics => {
                 let answer = Answer::Statistics(self.statistics(client.now.instant));

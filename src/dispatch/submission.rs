@@ -112,6 +112,7 @@ impl<J: Jobs> Dispatcher<J> {
         self.timers.arm(deadline, Timer::Job(key));
         let weight = weight + owner.weight();
         self.weight += weight;
+        self.store_jobs += usize::from(lane.uses_store());
         let job = key.job;
         let in_flight = InFlight {
             job,

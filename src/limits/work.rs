@@ -28,6 +28,9 @@ pub const COMPUTE_DEADLINE: Duration = Duration::from_secs(10);
 pub const READ_WORKERS_PER_CORE: usize = 1;
 /// Reads in one batch: they share the cost of locks and calls, and no result waits for long.
 pub const READS_PER_BATCH_MAX: usize = 16;
+/// Points that a store in memory writes or reads on the reactor's thread in a tick; workers do the rest. One put of
+/// maximum size, or some pages: about two milliseconds.
+pub const AT_ONCE_PER_TICK_MAX: usize = 8 << 10;
 /// Weight of the queued jobs of a lane, in points to store: about two seconds of disk writes, so that queued jobs meet
 /// their deadline.
 pub const QUEUED_WEIGHT_MAX: usize = 512 << 10;

@@ -82,6 +82,11 @@ pub trait StoreFactory: Send + Sync {
         None
     }
 
+    /// Whether its connections answer at once: they wait for no disk and no network, only for each other.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     /// The number of connections that can usefully write concurrently.
     fn writers_max(&self) -> usize {
         1

@@ -37,6 +37,10 @@ where
         self.inner.lock_retry_policy()
     }
 
+    fn answers_at_once(&self) -> bool {
+        self.inner.answers_at_once()
+    }
+
     fn writers_max(&self) -> usize {
         self.inner.writers_max()
     }

@@ -2,6 +2,7 @@
 //!
 //! Work refers to no connection and no request; the app keeps the stage that continues with the result.
 
+mod at_once;
 pub mod pages;
 pub mod password;
 mod reads;
@@ -211,6 +212,11 @@ impl Lane {
 }
 
 impl Lane {
+    /// Whether its work needs the store.
+    pub fn uses_store(self) -> bool {
+        matches!(self, Lane::Read | Lane::Write)
+    }
+
     /// Whether its work is for the processor alone, and so always ends.
     pub fn is_computing(self) -> bool {
         match self {

@@ -94,6 +94,18 @@ impl PageRequest {
         )
     }
 
+    /// Whether the store looks at the entries of the page only, and none in between.
+    pub(super) fn is_read_directly(&self) -> bool {
+        match self {
+            PageRequest::Vms { .. }
+            | PageRequest::Disks { .. }
+            | PageRequest::Peers { .. }
+            | PageRequest::Members { .. } => true,
+            PageRequest::Points { filter, .. } => filter.prefix().is_empty(),
+            PageRequest::EverConnected { .. } | PageRequest::Metrics { .. } => false,
+        }
+    }
+
     /// Reads the page.
     fn make(&self, store: &mut dyn Store) -> Result<PageRead, StoreError> {
         let rows_max = limits::PAGE_ROWS_MAX;

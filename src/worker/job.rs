@@ -68,6 +68,11 @@ pub trait Jobs {
     /// has more waiting; that one completes with [`WorkError::NoRoom`].
     fn try_submit(&mut self, job: Job) -> Result<(), QueueFull>;
 
+    /// Runs `work` on the calling thread, if its store answers at once and no worker uses it.
+    fn run_at_once(&mut self, _work: &Work) -> Option<Result<WorkResult, WorkError>> {
+        None
+    }
+
     /// Wakes idle workers for the jobs queued in this iteration of the loop. Until then they may wait.
     fn notify_workers(&mut self) {}
 

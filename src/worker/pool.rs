@@ -43,6 +43,10 @@ pub struct Pool {
     shared: Arc<PoolControl>,
     /// The lanes that received jobs since their threads were notified.
     unnotified: [bool; Lane::ALL.len()],
+    /// For work on the calling thread, if the store answers at once.
+    at_once: Option<WorkerContext>,
+    /// The batches of each lane that were run there.
+    run_at_once: [u64; Lane::ALL.len()],
     /// The maintenance threads, for their statistics.
     maintenance: Option<Arc<Maintenance>>,
 }
@@ -87,14 +91,18 @@ impl Pool {
         let lanes = settings.lanes.map(|LaneSettings { queue, threads }| {
             LaneQueue::new(queue, threads, threads * limits::REPLACEMENTS_PER_WORKER)
         });
+        let costs = known_costs(settings.cost);
+        let new_context = || WorkerContext::new(Arc::clone(&factory), Arc::clone(&costs));
         Pool {
+            at_once: factory.answers_at_once().then(new_context),
+            run_at_once: [0; Lane::ALL.len()],
             shared: Arc::new(PoolControl {
                 lanes,
                 completions: Mutex::default(),
                 wake,
                 lock_retry_policy: factory.lock_retry_policy(),
                 factory,
-                costs: known_costs(settings.cost),
+                costs,
                 clock,
                 threads: Arc::default(),
                 handler_threads: Arc::default(),
@@ -159,6 +167,16 @@ impl Jobs for Pool {
         Ok(())
     }
 
+    fn run_at_once(&mut self, work: &Work) -> Option<Result<WorkResult, WorkError>> {
+        let context = self.at_once.as_mut()?;
+        let is_used = |lane: Lane| self.shared.queue(lane).status().running > 0;
+        if is_used(Lane::Read) || is_used(Lane::Write) {
+            return None;
+        }
+        self.run_at_once[work.lane() as usize] += 1;
+        run_work(&[work], context).pop()
+    }
+
     fn notify_workers(&mut self) {
         for lane in Lane::ALL {
             if std::mem::take(&mut self.unnotified[lane as usize]) {
@@ -185,6 +203,7 @@ impl Jobs for Pool {
         let mut values = Vec::new();
         for lane in Lane::ALL {
             let LaneStatus { queued, threads, stuck, running, done } = self.status(lane);
+            let done = done + self.run_at_once[lane as usize];
             let counts = [queued as u64, threads as u64, stuck as u64, running as u64, done];
             let (_, names) = names(lane);
             values.extend(names.into_iter().zip(counts));
@@ -235,7 +254,7 @@ impl PoolControl {
         batch.retain(|job| job.state.start(run));
         let is_expired = |job: &mut Job| self.lock_retry(job) == LockRetry::Expired;
         self.fail(batch.extract_if(.., is_expired).collect(), &BUSY);
-        let results = run_work(&batch, context);
+        let results = run_work(&batch.iter().map(|job| &job.work).collect::<Vec<_>>(), context);
         let mut requeued = Vec::new();
         self.complete(batch.into_iter().zip(results).filter_map(|(job, result)| {
             let is_busy = matches!(&result, Err(error) if *error == BUSY);
@@ -323,10 +342,10 @@ fn lower_priority() {
     }
 }
 
-/// Runs `jobs`. After a panic all of them fail, and the thread continues.
-fn run_work(jobs: &[Job], context: &mut WorkerContext) -> Vec<Result<WorkResult, WorkError>> {
-    let count = jobs.len();
-    match catch_unwind(AssertUnwindSafe(|| context.run(jobs.iter().map(|job| &job.work)))) {
+/// Runs `batch`. After a panic all of it fails, and the thread continues.
+fn run_work(batch: &[&Work], context: &mut WorkerContext) -> Vec<Result<WorkResult, WorkError>> {
+    let count = batch.len();
+    match catch_unwind(AssertUnwindSafe(|| context.run(batch.iter().copied()))) {
         Ok(results) if results.len() == count => return results,
         Ok(results) => log::error!("{count} tasks had {} results", results.len()),
         // The panic hook has logged it.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::environment::Environment;
+use super::fake_tasks::TaskResult;
 #[cfg(feature = "sealed")]
 use super::net::peer_of;
 use super::world::Shared;
@@ -36,6 +37,15 @@ impl Jobs for FakeJobs {
         }
         let Environment { now, workers, config, .. } = env;
         workers.submit(job, *now, config)
+    }
+
+    fn run_at_once(&mut self, work: &Work) -> Option<TaskResult> {
+        let env = &mut self.0.borrow_mut().env;
+        let Environment { workers, config, .. } = &mut *env;
+        let result = workers.run_at_once(work, config)?;
+        env.observations.operations += 1;
+        env.log(|| format!("at once: {}, done: {}", kind_of(work), result.is_ok()));
+        Some(result)
     }
 
     fn drain(&mut self, completions: &mut VecDeque<Completion>) {

@@ -140,6 +140,15 @@ impl FakeWorkers {
         Ok(())
     }
 
+    /// Runs `work` on the reactor's thread, if the store answers at once.
+    pub(super) fn run_at_once(&mut self, work: &Work, config: &FaultConfig) -> Option<TaskResult> {
+        let is_used = [Lane::Read, Lane::Write].iter().any(|lane| self.status(*lane).running > 0);
+        if !config.answers_at_once || is_used {
+            return None;
+        }
+        Some(self.run(with_keys_max(work.clone(), config.keys_max), config))
+    }
+
     /// Replaces the thread of `run`, which is stuck, unless too many of its lane are.
     pub(super) fn replace(&mut self, lane: Lane, run: RunId, threads: usize) -> Verification {
         ensure(!lane.is_computing(), "a worker that only computes is replaced")?;

@@ -46,6 +46,8 @@ pub(super) struct FaultConfig {
     pub(super) threads: usize,
     /// Most writes that a thread takes at once.
     pub(super) writes_at_once: usize,
+    /// The store answers at once, so that the reactor does short work itself.
+    pub(super) answers_at_once: bool,
     // ── The handlers ──
     /// The time that they have.
     pub(super) handler_deadline: Duration,
@@ -175,6 +177,7 @@ impl FaultConfig {
             queue_max: random.pick(&[2, 8, 256, 256]),
             threads: random.between(1, 3),
             writes_at_once: limits::WRITES_PER_COMMIT_MAX,
+            answers_at_once: false,
             handler_deadline: random.pick(&[
                 Duration::from_millis(20),
                 Duration::from_millis(500),
@@ -224,7 +227,8 @@ impl FaultConfig {
         // A list through a tiny window takes too long.
         let window_bytes =
             config.window_bytes.max(if config.many_vms || config.many_points { 4096 } else { 1 });
-        let mut config = FaultConfig { window_bytes, ..config };
+        let answers_at_once = !config.writes_behind && random.chance(50);
+        let mut config = FaultConfig { window_bytes, answers_at_once, ..config };
         if config.many_convert {
             (config.requests_max, config.named_max) = (1 << 20, 16_384);
             config.window_bytes = config.window_bytes.max(512);
@@ -250,6 +254,7 @@ impl FaultConfig {
             has_greedy_client: true,
             threads: 1,
             writes_at_once: random.pick(&[1, 4]),
+            answers_at_once: false,
             job_micros_max: 5_000,
             queue_max: random.pick(&[16, 256]),
             many_vms: false,

@@ -67,6 +67,10 @@ impl StoreFactory for MemoryStore {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
         Ok(Box::new(self.clone()))
     }
+
+    fn answers_at_once(&self) -> bool {
+        true
+    }
 }
 
 impl MemoryStore {
