@@ -45,7 +45,8 @@ impl Frame {
         if is_reserved || is_length_wrong || is_control_wrong {
             return Err(CloseCode::Protocol);
         }
-        input.consume(header_bytes);
+        // The mask is no secret without what it masks, which is wiped.
+        input.skip(header_bytes);
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         Ok(Some(Frame { opcode, is_final: header.is_final, mask, length, unmasked: 0 }))
     }

@@ -45,7 +45,8 @@ fn write_control(control: Control, payload: &[u8], output: &mut Buffer) {
 fn append_frame(opcode: OpCode, is_final: bool, output: &mut Buffer, write: impl FnOnce(&mut Vec<u8>)) {
     output.append_with(|bytes| {
         let start = bytes.len();
-        bytes.extend_from_slice(&[0; HEADER_BYTES_EXPECTED]);
+        // Most whole messages have up to 125 bytes, most fragments are pages with more.
+        bytes.extend_from_slice(if is_final { &[0; 2] } else { &[0; 4] });
         let payload_at = bytes.len();
         write(bytes);
         let length = (bytes.len() - payload_at) as u64;
@@ -54,9 +55,6 @@ fn append_frame(opcode: OpCode, is_final: bool, output: &mut Buffer, write: impl
         header.format(length, &mut place).expect("the header has this length");
     });
 }
-
-/// The header of a frame with 126 to 65 535 bytes, the size of most replies and pages.
-const HEADER_BYTES_EXPECTED: usize = 4;
 
 #[cfg(test)]
 mod tests {
