@@ -22,7 +22,7 @@ pub struct Instant(NonZeroU64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct UnixSeconds(pub i64);
 
-/// The value of HTTP's `Date` header (RFC 9110, 5.6.7), formatted once per second for all responses.
+/// The line of HTTP's `Date` header (RFC 9110, 5.6.7), formatted once per second for all responses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpDate {
     at: UnixSeconds,
@@ -105,8 +105,11 @@ impl HttpDate {
         let (weekday, month) = (WEEKDAYS[(days % 7) as usize], MONTHS[month as usize - 1]);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let mut text = [0; HTTP_DATE_BYTES];
-        write!(&mut text[..], "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
-            .expect("each field has a fixed width");
+        write!(
+            &mut text[..],
+            "Date: {weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT\r\n"
+        )
+        .expect("each field has a fixed width");
         HttpDate { at: now, text }
     }
 
@@ -118,7 +121,12 @@ impl HttpDate {
     }
 
     /// The header's value.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn value(&self) -> &[u8] {
+        &self.text["Date: ".len()..HTTP_DATE_BYTES - "\r\n".len()]
+    }
+
+    /// The header, with its name and line end.
+    pub fn line(&self) -> &[u8] {
         &self.text
     }
 }
@@ -204,7 +212,7 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-const HTTP_DATE_BYTES: usize = 29;
+const HTTP_DATE_BYTES: usize = 37;
 const SECONDS_PER_DAY: u64 = 86_400;
 const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
 /// Starting with the weekday of 1970-01-01.
@@ -230,7 +238,7 @@ mod tests {
         let mut updated = HttpDate::new(UnixSeconds(1));
         for (seconds, text) in cases {
             let date = HttpDate::new(UnixSeconds(seconds));
-            assert_eq!(String::from_utf8_lossy(date.as_bytes()), text);
+            assert_eq!(String::from_utf8_lossy(date.line()), format!("Date: {text}\r\n"));
             updated.update(UnixSeconds(seconds));
             assert_eq!(updated, date);
         }

@@ -162,7 +162,7 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
                     Status::Ok
                 }
                 http::HttpEvent::Options(methods) => {
-                    found.events.push(methods.to_owned());
+                    found.events.push(methods.as_str().to_owned());
                     Status::Ok
                 }
                 http::HttpEvent::Upgrade(key) => {

@@ -58,7 +58,7 @@ fn write_row(vm: &Vm, presence: &VmPresence, output: &mut Vec<u8>) {
         ),
     );
     match presence.connected_since.or(presence.last_seen) {
-        Some(UnixSeconds(since)) => output.extend_from_slice(HttpDate::new(UnixSeconds(since)).as_bytes()),
+        Some(UnixSeconds(since)) => output.extend_from_slice(HttpDate::new(UnixSeconds(since)).value()),
         None => output.extend_from_slice(b"never seen"),
     }
     let size_gib: u128 = vm.disks.iter().map(|disk| u128::from(disk.size_gib)).sum();

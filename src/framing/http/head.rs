@@ -180,8 +180,9 @@ fn parse_error(error: httparse::Error) -> HttpError {
 
 /// The path and the query of a target, without a fragment, which no client should send.
 fn split_query(text: &str) -> (&str, &str) {
-    let text = text.split('#').next().unwrap_or_default();
-    text.split_once('?').unwrap_or((text, ""))
+    let end_of = |text: &str, mark: u8| text.bytes().position(|byte| byte == mark);
+    let text = end_of(text, b'#').map_or(text, |end| &text[..end]);
+    end_of(text, b'?').map_or((text, ""), |end| (&text[..end], &text[end + 1..]))
 }
 
 /// Parses digits only; `None` if they exceed 64 bits.

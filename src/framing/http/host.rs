@@ -114,7 +114,7 @@ impl<'a> Authority<'a> {
         let text = std::str::from_utf8(text).ok()?;
         let host_length = match text.strip_prefix('[') {
             Some(_) => text.find(']')? + 1,
-            None => text.find(':').unwrap_or(text.len()),
+            None => text.bytes().position(|byte| byte == b':').unwrap_or(text.len()),
         };
         let (host, rest) = text.split_at(host_length);
         let port = match rest.strip_prefix(':') {
@@ -134,7 +134,8 @@ impl<'a> Host<'a> {
             let address: Ipv6Addr = bracketed.strip_suffix(']')?.parse().ok()?;
             return Some(Host::Address(address.into()));
         }
-        if let Ok(address) = text.parse::<Ipv4Addr>() {
+        let may_be_address = text.starts_with(|first: char| first.is_ascii_digit());
+        if may_be_address && let Ok(address) = text.parse::<Ipv4Addr>() {
             return Some(Host::Address(address.into()));
         }
         let is_name = (1..=NAME_BYTES_MAX).contains(&text.len())

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_section_ends_at_its_first_empty_line() {
-    let head = LineScan::in_first_line;
+    let head = || LineScan::IN_FIRST_LINE;
     let fields = LineScan::at_line_start;
     let cases: &[(LineScan, &[u8], ScanProgress)] = &[
         (head(), b"", ScanProgress::More),
@@ -35,11 +35,26 @@ fn a_section_ends_at_its_first_empty_line() {
     }
 }
 
+/// The search takes eight bytes at a time: every byte, beside every other that it may be confused with, at every place.
+#[test]
+fn a_line_ends_at_its_first_cr_or_lf() {
+    for first in 0..=u8::MAX {
+        for second in *b"\x00\x01\t\n\x0b\x0c\r\x0e\x0f\x80\x8a\x8d\xff" {
+            for at in 0..17 {
+                let mut bytes = [b'a'; 19];
+                bytes[at..at + 2].copy_from_slice(&[first, second]);
+                let end = bytes.iter().position(|byte| b"\r\n".contains(byte)).unwrap_or(bytes.len());
+                assert_eq!(count_inside_line(&bytes), end, "{}", bytes.escape_ascii());
+            }
+        }
+    }
+}
+
 /// Quadratic scanning would take 10^12 steps, minutes even in an optimized build.
 #[test]
 fn no_byte_is_scanned_twice() {
     let bytes = vec![b'a'; 1 << 20];
-    let mut scan = LineScan::in_first_line();
+    let mut scan = LineScan::IN_FIRST_LINE;
     for end in 0..bytes.len() {
         assert_eq!(scan.advance(&bytes[..end], 2 * bytes.len()), ScanProgress::More);
     }

@@ -19,7 +19,7 @@ pub mod websocket_key;
 
 pub use authorization::Authorization;
 pub use host::{AllowedHost, AllowedOrigin, HttpRules};
-pub use response::{ContentType, HttpError, Status};
+pub use response::{ContentType, HttpError, Methods, Status};
 pub use route::HttpPage;
 pub use websocket_key::WebSocketKey;
 
@@ -40,8 +40,8 @@ pub struct Http {
     state: ParseState,
     /// Number of requests so far, with the incomplete one.
     started: u32,
-    /// The client's credentials in the current message.
-    authorization: Authorization,
+    /// The client's credentials in the current message; boxed, since an idle connection has none.
+    authorization: Option<Box<Authorization>>,
 }
 
 /// Limits of a request body.
@@ -65,7 +65,7 @@ pub enum HttpEvent {
     /// A request for what is at a path, and its query; it may have credentials: see [`Http::take_authorization`].
     Web(WebResource, Box<str>),
     /// A request for the allowed methods: see [`Exchange::write_methods`].
-    Options(&'static str),
+    Options(Methods),
     /// An upgrade to WebSocket: see [`response::write_upgrade`]. The rest of the input is WebSocket. To decline, write
     /// an error, which closes the connection.
     Upgrade(WebSocketKey),
@@ -79,16 +79,11 @@ enum ParseState {
     Between { blank: u8, is_first: bool },
     /// In a head, which starts at the front of the input.
     Head(LineScan),
-    /// In the body of a message; everything before is consumed.
-    Body(Body),
-    /// After a complete body that is not consumed yet.
-    Whole(Body),
-}
-
-enum Body {
-    /// The first bytes of the input, this many once complete.
-    Sized(usize),
-    Chunked(Box<Chunked>),
+    /// In the body of a message, or after it if it is whole but not consumed yet; everything before is consumed. The body
+    /// is the first bytes of the input, this many.
+    Sized { length: usize, is_whole: bool },
+    /// The same with a body in chunks.
+    Chunked { chunked: Box<Chunked>, is_whole: bool },
 }
 
 impl Http {
@@ -112,48 +107,50 @@ impl Http {
     /// The body of the current message, until it is consumed.
     pub fn body<'a>(&'a self, input: &'a Buffer) -> &'a [u8] {
         match &self.state {
-            ParseState::Whole(Body::Sized(length)) => &input.as_slice()[..*length],
-            ParseState::Whole(Body::Chunked(chunked)) => chunked.body(),
+            ParseState::Sized { length, is_whole: true } => &input.as_slice()[..*length],
+            ParseState::Chunked { chunked, is_whole: true } => chunked.body(),
             _ => &[],
         }
     }
 
     /// The client's credentials in the current message, once.
     pub fn take_authorization(&mut self) -> Authorization {
-        std::mem::take(&mut self.authorization)
+        self.authorization.take().map_or(Authorization::Absent, |authorization| *authorization)
     }
 
     /// Consumes the body of the current message.
     pub fn consume(&mut self, input: &mut Buffer) {
-        if let ParseState::Whole(body) = &self.state {
-            if let Body::Sized(length) = body {
-                input.consume(*length);
-            }
-            self.state = ParseState::BETWEEN;
+        match self.state {
+            ParseState::Sized { length, is_whole: true } => input.consume(length),
+            ParseState::Chunked { is_whole: true, .. } => {}
+            _ => return,
         }
+        self.state = ParseState::BETWEEN;
     }
 
     /// Accepts no more requests: the next response is the last one. Called on timeout, end of input or shutdown.
     pub fn finish(&mut self) {
         self.exchange.closes = true;
         self.state = ParseState::BETWEEN;
-        self.authorization = Authorization::Absent;
+        self.authorization = None;
     }
 
     /// Heap size in bytes: the token of a head, and the chunks of a body received so far.
     pub fn held_bytes(&self) -> usize {
         let chunks = match &self.state {
-            ParseState::Body(Body::Chunked(chunked)) | ParseState::Whole(Body::Chunked(chunked)) => {
-                chunked.held_bytes()
-            }
+            ParseState::Chunked { chunked, .. } => chunked.held_bytes(),
             _ => 0,
         };
-        chunks + self.authorization.held_bytes()
+        chunks + self.authorization.as_ref().map_or(0, |authorization| authorization.held_bytes())
     }
 
     /// Whether a request is incomplete: end of input is an error now.
     pub fn is_inside_message(&self) -> bool {
-        matches!(self.state, ParseState::Head(_) | ParseState::Body(_))
+        match self.state {
+            ParseState::Between { .. } => false,
+            ParseState::Head(_) => true,
+            ParseState::Sized { is_whole, .. } | ParseState::Chunked { is_whole, .. } => !is_whole,
+        }
     }
 
     /// The number of the incomplete request, if any. The request timeout applies to each separately.
@@ -213,7 +210,7 @@ impl Http {
         if has_request {
             self.started = self.started.wrapping_add(1);
             self.exchange = Exchange::default();
-            self.state = ParseState::Head(LineScan::in_first_line());
+            self.state = ParseState::Head(LineScan::IN_FIRST_LINE);
         }
         Ok(())
     }
@@ -240,21 +237,23 @@ impl Http {
         // An unread body cannot be distinguished from the next request.
         let unread =
             |refused: HttpError| HttpError { closes: refused.closes || !length.is_zero(), ..refused };
-        self.exchange.allowed_origin = route::check_source(&head, rules).map_err(unread)?.map(Into::into);
+        let allowed_origin = route::check_source(&head, rules).map_err(unread)?;
+        self.exchange.allowed_origin = allowed_origin.map(|origin| Box::new(origin.into()));
         let event = route::route(&head, length, body_bytes_max.of(is_forwarded), self.exchange.verb_path)
             .map_err(unread)?;
         if matches!(event, HttpEvent::Message | HttpEvent::Web(..)) {
-            self.authorization = Authorization::parse(head.headers.authorization);
+            let authorization = Authorization::parse(head.headers.authorization);
+            self.authorization = (authorization != Authorization::Absent).then(|| Box::new(authorization));
         }
         if event == HttpEvent::Message {
             if head.awaits_continue() && !length.is_zero() {
                 output.push(response::CONTINUE);
             }
-            self.state = ParseState::Body(match length {
-                BodyLength::Chunked => Body::Chunked(Box::default()),
-                BodyLength::Sized(length) => Body::Sized(length as usize),
-                BodyLength::None => Body::Sized(0),
-            });
+            self.state = match length {
+                BodyLength::Chunked => ParseState::Chunked { chunked: Box::default(), is_whole: false },
+                BodyLength::Sized(length) => ParseState::Sized { length: length as usize, is_whole: false },
+                BodyLength::None => ParseState::Sized { length: 0, is_whole: false },
+            };
         } else {
             self.exchange.closes |= !length.is_zero() || matches!(event, HttpEvent::Upgrade(_));
             self.state = ParseState::BETWEEN;
@@ -267,17 +266,18 @@ impl Http {
         input: &mut Buffer,
         body_bytes_max: BodyBytesMax,
     ) -> Result<HttpEvent, HttpError> {
-        let body_bytes_max = body_bytes_max.of(self.exchange.is_forwarded);
-        let ParseState::Body(body) = &mut self.state else { return Ok(HttpEvent::NeedMore) };
-        let is_whole = match body {
-            Body::Sized(length) => input.len() >= *length,
-            Body::Chunked(chunked) => chunked.advance(input, body_bytes_max)?,
+        let is_whole = match &mut self.state {
+            ParseState::Sized { length, is_whole } => {
+                *is_whole = input.len() >= *length;
+                *is_whole
+            }
+            ParseState::Chunked { chunked, is_whole } => {
+                *is_whole = chunked.advance(input, body_bytes_max.of(self.exchange.is_forwarded))?;
+                *is_whole
+            }
+            ParseState::Between { .. } | ParseState::Head(_) => false,
         };
-        if !is_whole {
-            return Ok(HttpEvent::NeedMore);
-        }
-        self.state = ParseState::Whole(std::mem::replace(body, Body::Sized(0)));
-        Ok(HttpEvent::Message)
+        Ok(if is_whole { HttpEvent::Message } else { HttpEvent::NeedMore })
     }
 }
 
@@ -302,7 +302,7 @@ const HEAD_TOO_LARGE: HttpError =
 
 const _: () = assert!(limits::HTTP_BLANK_BYTES_MAX <= u8::MAX as usize, "blank bytes are counted in 8 bits");
 const _: () = assert!(limits::HTTP_HEAD_BYTES_MAX <= u32::MAX as usize, "a scan counts in 32 bits");
-const _: () = assert!(size_of::<Http>() <= 80, "most of very many connections are idle");
+const _: () = assert!(size_of::<Http>() <= 48, "most of very many connections are idle");
 
 #[cfg(all(test, feature = "page"))]
 mod page_tests;

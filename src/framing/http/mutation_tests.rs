@@ -179,7 +179,11 @@ fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
             Err(refused.status.code())
         }
         HttpEvent::NeedMore => {
-            assert!(matches!(http.state, ParseState::Body(_)), "waits for a head: {}", bytes.escape_ascii());
+            assert!(
+                matches!(http.state, ParseState::Sized { .. } | ParseState::Chunked { .. }),
+                "waits for a head: {}",
+                bytes.escape_ascii()
+            );
             Ok(())
         }
         HttpEvent::Message

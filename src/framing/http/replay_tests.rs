@@ -99,7 +99,7 @@ pub(super) fn replay(chunks: &[&[u8]]) -> Vec<Found> {
                     None
                 }
                 HttpEvent::Options(methods) => {
-                    seen.push(Found::Options(methods));
+                    seen.push(Found::Options(methods.as_str()));
                     None
                 }
                 HttpEvent::Upgrade(key) => {

@@ -18,8 +18,7 @@ pub enum Status {
     Forbidden(Denial),
     NotFound,
     NotAcceptable,
-    /// With the allowed methods.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Methods),
     RequestTimeout,
     LengthRequired,
     ContentTooLarge,
@@ -31,6 +30,15 @@ pub enum Status {
     HeadTooLarge,
     NotImplemented,
     Unavailable,
+}
+
+/// The methods that a path allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Methods {
+    Read,
+    Post,
+    ReadAndPost,
 }
 
 /// The type of a body.
@@ -83,7 +91,7 @@ pub struct Exchange {
     /// The path, if it names a verb.
     pub verb_path: Option<VerbPath>,
     /// The origin of a foreign web page that may read the response, if any; verbatim from the request.
-    pub allowed_origin: Option<Box<[u8]>>,
+    pub allowed_origin: Option<Box<Box<[u8]>>>,
 }
 
 impl Status {
@@ -121,13 +129,24 @@ impl Status {
     fn push_headers(self, bytes: &mut Vec<u8>) {
         let (name, value) = match self {
             Status::Unauthorized => ("WWW-Authenticate", "Bearer"),
-            Status::MethodNotAllowed(methods) => ("Allow", methods),
+            Status::MethodNotAllowed(methods) => ("Allow", methods.as_str()),
             Status::UnsupportedEncoding => ("Accept-Encoding", "identity"),
             Status::UpgradeRequired => ("Upgrade: websocket\r\nSec-WebSocket-Version", "13"),
             Status::Unavailable => ("Retry-After", "1"),
             _ => return,
         };
         push(bytes, &[name, ": ", value, "\r\n"]);
+    }
+}
+
+impl Methods {
+    /// The list, as in `Allow`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Methods::Read => "GET, HEAD, OPTIONS",
+            Methods::Post => "POST, OPTIONS",
+            Methods::ReadAndPost => "GET, HEAD, POST, OPTIONS",
+        }
     }
 }
 
@@ -139,22 +158,23 @@ impl HttpError {
 }
 
 impl ContentType {
-    /// The media type, and headers that depend on it. All but JSON get `nosniff`, so that browsers do not guess another
-    /// type.
-    fn headers(self) -> [&'static str; 3] {
-        match self {
-            ContentType::Json => ["application/json", "", ""],
-            ContentType::Text => ["text/plain; charset=utf-8", NO_SNIFF, ""],
-            ContentType::Metrics => ["text/plain; version=0.0.4; charset=utf-8", NO_SNIFF, ""],
-            ContentType::Events => ["text/event-stream", NO_SNIFF, ""],
-            ContentType::Html => ["text/html; charset=utf-8", NO_SNIFF, PAGE_POLICY],
-            ContentType::Asset(media_type) => [media_type, NO_SNIFF, PACKED],
-        }
+    /// Writes the media type, and headers that depend on it. All but JSON get `nosniff`, so that browsers do not guess
+    /// another type.
+    fn push_headers(self, bytes: &mut Vec<u8>) {
+        let (media_type, others) = match self {
+            ContentType::Json => return push(bytes, &["Content-Type: application/json\r\n"]),
+            ContentType::Text => ("text/plain; charset=utf-8", ""),
+            ContentType::Metrics => ("text/plain; version=0.0.4; charset=utf-8", ""),
+            ContentType::Events => ("text/event-stream", ""),
+            ContentType::Html => ("text/html; charset=utf-8", PAGE_POLICY),
+            ContentType::Asset(media_type) => (media_type, PACKED),
+        };
+        push(bytes, &["Content-Type: ", media_type, "\r\n", NO_SNIFF, others]);
     }
 
     fn cache_control(self) -> &'static str {
         match self {
-            ContentType::Asset(_) => "public, max-age=31536000, immutable",
+            ContentType::Asset(_) => "Cache-Control: public, max-age=31536000, immutable\r\n",
             _ => NO_STORE,
         }
     }
@@ -231,7 +251,8 @@ impl Exchange {
 
     /// Writes the response that lists the allowed `methods`, for CORS preflights and for plain `OPTIONS`. It has no
     /// body.
-    pub fn write_methods(&self, methods: &str, date: &HttpDate, output: &mut Buffer) {
+    pub fn write_methods(&self, methods: Methods, date: &HttpDate, output: &mut Buffer) {
+        let methods = methods.as_str();
         output.append_with(|bytes| {
             push(bytes, &[Status::NoContent.line(), "Allow: ", methods, "\r\n"]);
             if self.allowed_origin.is_some() {
@@ -244,16 +265,15 @@ impl Exchange {
 
     /// Writes the head without the body's length.
     fn push_head(&self, status: Status, content_type: ContentType, date: &HttpDate, bytes: &mut Vec<u8>) {
-        let [media_type, first, second] = content_type.headers();
-        push(bytes, &[status.line(), "Content-Type: ", media_type, "\r\n", first, second]);
+        push(bytes, &[status.line()]);
+        content_type.push_headers(bytes);
         self.push_common_headers(status, content_type.cache_control(), date, bytes);
     }
 
     /// Writes the headers that every response has.
     fn push_common_headers(&self, status: Status, cache_control: &str, date: &HttpDate, bytes: &mut Vec<u8>) {
-        push(bytes, &["Date: "]);
-        bytes.extend_from_slice(date.as_bytes());
-        push(bytes, &["\r\nCache-Control: ", cache_control, "\r\n"]);
+        bytes.extend_from_slice(date.line());
+        push(bytes, &[cache_control]);
         status.push_headers(bytes);
         if let Some(origin) = &self.allowed_origin {
             push(bytes, &["Access-Control-Allow-Origin: "]);
@@ -284,7 +304,7 @@ fn push(bytes: &mut Vec<u8>, texts: &[&str]) {
     }
 }
 
-const NO_STORE: &str = "no-store";
+const NO_STORE: &str = "Cache-Control: no-store\r\n";
 const NO_SNIFF: &str = "X-Content-Type-Options: nosniff\r\n";
 const PACKED: &str = "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n";
 /// A page runs no code but the server's own, loads nothing from elsewhere, and is part of no other page. The only forms

@@ -42,7 +42,12 @@ fn a_response_has_a_length_and_the_headers_of_its_status() {
         (&old_closing, Status::Ok, "200 OK", "Connection: close\r\n"),
         (&KEPT, Status::Unauthorized, "401 Unauthorized", "WWW-Authenticate: Bearer\r\n"),
         (&KEPT, Status::Unavailable, "503 Service Unavailable", "Retry-After: 1\r\n"),
-        (&KEPT, Status::MethodNotAllowed("GET, HEAD"), "405 Method Not Allowed", "Allow: GET, HEAD\r\n"),
+        (
+            &KEPT,
+            Status::MethodNotAllowed(Methods::Post),
+            "405 Method Not Allowed",
+            "Allow: POST, OPTIONS\r\n",
+        ),
         (
             &closing,
             Status::UpgradeRequired,
@@ -67,7 +72,7 @@ fn a_response_has_a_length_and_the_headers_of_its_status() {
 #[test]
 fn an_allowed_origin_is_named_in_the_response() {
     let date = date();
-    let exchange = Exchange { allowed_origin: Some((*b"https://vms.example.org").into()), ..KEPT };
+    let exchange = Exchange { allowed_origin: Some(Box::new((*b"https://vms.example.org").into())), ..KEPT };
     let shared = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\n";
     let allowed = "Access-Control-Allow-Origin: https://vms.example.org\r\nVary: Origin\r\n";
     let answer = written(|output| {
@@ -78,14 +83,14 @@ fn an_allowed_origin_is_named_in_the_response() {
          Content-Length: 1\r\n\r\nx"
     );
     assert_eq!(answer, expected);
-    let answer = written(|output| exchange.write_methods("POST, OPTIONS", &date, output));
+    let answer = written(|output| exchange.write_methods(Methods::Post, &date, output));
     let expected = format!(
         "HTTP/1.1 204 No Content\r\nAllow: POST, OPTIONS\r\nAccess-Control-Allow-Methods: POST, OPTIONS\r\n\
          Access-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n{shared}{allowed}\r\n"
     );
     assert_eq!(answer, expected);
-    let answer = written(|output| KEPT.write_methods("GET", &date, output));
-    assert_eq!(answer, format!("HTTP/1.1 204 No Content\r\nAllow: GET\r\n{shared}\r\n"));
+    let answer = written(|output| KEPT.write_methods(Methods::Read, &date, output));
+    assert_eq!(answer, format!("HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, OPTIONS\r\n{shared}\r\n"));
 }
 
 #[test]

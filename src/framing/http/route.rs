@@ -9,7 +9,7 @@ use super::headers::{Expectation, HeaderValue};
 use super::host::{self, Authority, HttpRules};
 #[cfg(feature = "page")]
 use super::page::PagePath;
-use super::response::{HttpError, Status, Version};
+use super::response::{HttpError, Methods, Status, Version};
 use super::websocket_key::WebSocketKey;
 #[cfg(feature = "page")]
 use crate::model::WebResource;
@@ -116,14 +116,14 @@ fn method_not_allowed(path: &str, verb_path: Option<VerbPath>) -> HttpError {
 }
 
 /// The allowed methods for `path`.
-fn methods(path: &str, verb_path: Option<VerbPath>) -> &'static str {
+fn methods(path: &str, verb_path: Option<VerbPath>) -> Methods {
     match path {
-        HEALTH => READ_ONLY,
+        HEALTH => Methods::Read,
         #[cfg(feature = "page")]
-        _ if PagePath::parse(path).is_some() => READ_ONLY,
-        ROOT | "*" => "GET, HEAD, POST, OPTIONS",
-        _ if verb_path == Some(VerbPath::Of(Verb::Stat)) => "GET, HEAD, POST, OPTIONS",
-        _ => "POST, OPTIONS",
+        _ if PagePath::parse(path).is_some() => Methods::Read,
+        ROOT | "*" => Methods::ReadAndPost,
+        _ if verb_path == Some(VerbPath::Of(Verb::Stat)) => Methods::ReadAndPost,
+        _ => Methods::Post,
     }
 }
 
@@ -248,5 +248,4 @@ pub(super) const TOO_LARGE: HttpError =
 
 const ROOT: &str = "/";
 const HEALTH: &str = "/healthz";
-const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 const METHOD_NOT_ALLOWED: &str = "there is no such method here; requests are POSTed";

@@ -29,8 +29,10 @@ pub(super) struct HttpCodec {
     status: Option<Status>,
     /// The token of the current request came in its head.
     has_token_in_head: bool,
-    /// The denials since the last [`HttpCodec::take_denials`]; waiting answers bound their number.
-    denials: Vec<Denial>,
+    /// The denial since the last [`HttpCodec::take_denials`] that closes the connection.
+    denial: Option<Denial>,
+    /// The number of [`Denial::BadAuthorization`] since then; waiting answers bound it.
+    bad_authorizations: u16,
     #[cfg(feature = "page")]
     events: EventStream,
 }
@@ -108,7 +110,7 @@ impl FramingCodec for HttpCodec {
             HttpEvent::Upgrade(_) => self.refuse(Status::NotImplemented, WITHOUT_WEBSOCKET),
             HttpEvent::Refused(HttpError { status, reason, .. }) => {
                 if let Status::Forbidden(denial) = status {
-                    self.denials.push(denial);
+                    self.denial = Some(denial);
                 }
                 self.refuse(status, reason)
             }
@@ -131,7 +133,7 @@ impl FramingCodec for HttpCodec {
             Authorization::Absent => {}
             Authorization::Unusable => {
                 self.status = Some(Status::Unauthorized);
-                self.denials.push(Denial::BadAuthorization);
+                self.bad_authorizations = self.bad_authorizations.saturating_add(1);
                 return Err(Failure::NotARequest(UNUSABLE_AUTHORIZATION.into()).into());
             }
             Authorization::Bearer(token) => self.choose_token(&mut request, token)?,
@@ -226,7 +228,9 @@ impl FramingCodec for HttpCodec {
     }
 
     fn take_denials(&mut self) -> Vec<Denial> {
-        std::mem::take(&mut self.denials)
+        let bad_authorizations = usize::from(std::mem::take(&mut self.bad_authorizations));
+        let before = std::iter::repeat_n(Denial::BadAuthorization, bad_authorizations);
+        before.chain(self.denial.take()).collect()
     }
 
     fn forget(&mut self) {
@@ -286,6 +290,8 @@ impl HttpCodec {
         }
     }
 }
+
+const _: () = assert!(size_of::<HttpCodec>() <= 56, "most of very many connections are idle");
 
 /// The request that a health check makes.
 fn health() -> Request {

@@ -41,7 +41,7 @@ impl FramingCodec for RefusedCodec {
                 Sniffed::Http => {
                     let is_blank = |byte: &&u8| is_white_space(**byte);
                     input.consume(input.as_slice().iter().take_while(is_blank).count());
-                    *self = RefusedCodec::Http(LineScan::in_first_line());
+                    *self = RefusedCodec::Http(LineScan::IN_FIRST_LINE);
                     Decoded::HandledInline
                 }
                 _ => Decoded::End(Ending::Close, None),
