@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use vmherd::internals::buffer::Buffer;
-use vmherd::internals::framing::http::{self, BodyBytesMax, Http, HttpRules};
+use vmherd::internals::framing::http::{self, BodyBytesMax, Http, HttpListener};
 use vmherd::internals::framing::websocket::{self, MessageKind, WebSocket, WebSocketEvent};
 
 fn main() -> io::Result<()> {
@@ -66,7 +66,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
 fn switch(stream: &mut TcpStream, input: &mut Buffer, output: &mut Buffer) -> io::Result<bool> {
     let (mut http, no_body) = (Http::default(), BodyBytesMax { direct: 0, forwarded: 0 });
     loop {
-        match http.next(input, output, no_body, &HttpRules::default()) {
+        match http.next(input, output, no_body, &HttpListener::default()) {
             http::HttpEvent::Upgrade(key) => {
                 http::response::write_upgrade(&websocket::accept(key.as_bytes()), output);
                 return Ok(true);

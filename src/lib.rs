@@ -117,6 +117,7 @@
 //! | clients in the server's process | `src/reactor/local.rs` |
 //! | a stop, a restart and what outlasts it | `src/server/server_loop.rs`, `src/server/reactor_factory.rs` |
 //! | the steps of a sealed connection | `src/framing/sealed/`; the work with keys: `src/crypto/exchange.rs`, in the lane keys |
+//! | HTTP heads that are not parsed again | `src/framing/http/known_heads.rs` |
 //! | the WebSocket handshake | `src/framing/http/route.rs`; `src/session/codec/http.rs`: `Upgrade`; `websocket.rs` there |
 //! | PostgreSQL failover | which server: `src/store/postgres/hosts.rs`; lost sessions: `store.rs` (`retry`), `pg_session.rs` (`RetryBudget`), `session_pool.rs`, `pg_error.rs` |
 //! | what other processes change in the store | `src/store/changes.rs`; `src/store/sqlite/changes.rs`, `src/store/postgres/changes.rs` |

@@ -4,7 +4,7 @@ use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, UnixSeconds};
 use vmherd::internals::dialect::text::{TextCommand, decode_line};
 use vmherd::internals::framing::http::{
-    self, Authorization, BodyBytesMax, ContentType, Http, HttpRules, Status,
+    self, Authorization, BodyBytesMax, ContentType, Http, HttpListener, Status,
 };
 use vmherd::internals::framing::raw_json::{self, RawJson};
 use vmherd::internals::framing::text::{self, Text};
@@ -23,9 +23,11 @@ pub fn text(input: &[u8]) {
     compare(input, replay_text);
 }
 
-/// Four decisions, and a stream of HTTP.
+/// Four decisions, and a stream of HTTP, once and twice: the second time its heads are known.
 pub fn http(input: &[u8]) {
     compare(input, replay_http);
+    let (_, stream) = Decisions::split_off(input, 4);
+    replay_http(&[&[stream, stream].concat()]);
 }
 
 /// Four decisions, and what a WebSocket client sends.
@@ -131,13 +133,24 @@ fn date() -> HttpDate {
     HttpDate::new(UnixSeconds(0))
 }
 
+/// What a connection finds, which does not depend on the heads that its listener knows.
 fn replay_http(chunks: &[&[u8]]) -> Found {
-    let (mut framing, rules, mut found) = (Http::default(), HttpRules::default(), Found::default());
+    let (found, without) = (replay_http_with(chunks, true), replay_http_with(chunks, false));
+    assert!(found == without, "{}, but {} without known heads", shown(&found), shown(&without));
+    found
+}
+
+fn replay_http_with(chunks: &[&[u8]], keeps_heads: bool) -> Found {
+    let (mut framing, mut found) = (Http::default(), Found::default());
+    let mut listener = HttpListener::default();
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
     'all: for chunk in chunks {
         input.push(chunk);
         loop {
-            let event = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
+            if !keeps_heads {
+                listener = HttpListener::default();
+            }
+            let event = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &listener);
             let status = match event {
                 http::HttpEvent::NeedMore => break,
                 http::HttpEvent::Message => {
@@ -182,7 +195,7 @@ fn replay_http(chunks: &[&[u8]]) -> Found {
             let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(b"{}\n");
             framing.exchange.write_whole(status, ContentType::Json, &date(), &mut output, write);
             if framing.exchange.closes {
-                let after = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &rules);
+                let after = framing.next(&mut input, &mut output, BODY_BYTES_MAX, &listener);
                 assert_eq!(after, http::HttpEvent::NeedMore, "input after the end is ignored");
                 found.events.push("closes".to_owned());
                 break 'all;

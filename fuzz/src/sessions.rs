@@ -11,7 +11,7 @@ use serde_json::Value;
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
 use vmherd::internals::dialect::decode_message;
-use vmherd::internals::framing::http::HttpRules;
+use vmherd::internals::framing::http::{HttpListener, HttpRules};
 use vmherd::internals::framing::sniff::{Sniffed, sniff};
 use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::limits;
@@ -82,7 +82,10 @@ impl<'a> Replay<'a> {
             idle_timeout_anonymous: Some(3600 * second),
             idle_timeout_authenticated: None,
             idle_timeout_http: Some(75 * second),
-            http: Arc::new(HttpRules { customs: dialects::customs(), ..HttpRules::default() }),
+            http: HttpListener::new(Arc::new(HttpRules {
+                customs: dialects::customs(),
+                ..HttpRules::default()
+            })),
             write_timeout: 10 * second,
             request_bytes_max_anonymous: 2000,
             request_bytes_max_forwarded: 2000,

@@ -131,7 +131,7 @@ impl Bed {
             #[cfg(feature = "sealed")]
             sealed: None,
             #[cfg(feature = "http")]
-            http: Arc::default(),
+            http: Default::default(),
         };
         let (session, load) = (Session::default(), JobLoad::default());
         Bed { dispatcher, worker, session, rules, load, tokens }

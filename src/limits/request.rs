@@ -21,6 +21,11 @@ pub const UNKNOWN_FIELDS_NAMED_MAX: usize = 4;
 
 /// Bytes of a request's head: what common servers accept, and many times what browsers and curl send.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Heads that a listener remembers: its clients are a few programs, each with a few paths. All are compared with one that
+/// is new, a few hundred instructions.
+pub const HTTP_KNOWN_HEADS_MAX: usize = 32;
+/// Bytes of a head that is remembered: programs send 100 to 300.
+pub const HTTP_KNOWN_HEAD_BYTES_MAX: usize = 512;
 /// Header lines of a request: browsers send about twenty, proxies add a dozen.
 pub const HTTP_HEADERS_MAX: usize = 64;
 /// Bytes of blank lines before a request: some clients send one after a body. As many as before a connection's first

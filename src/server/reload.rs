@@ -7,7 +7,7 @@ use crate::app;
 use crate::app::presence::ListenerPolicy;
 use crate::config::{Config, ListenAddress, ListenerSpec};
 #[cfg(feature = "http")]
-use crate::framing::http::HttpRules;
+use crate::framing::http::{HttpListener, HttpRules};
 use crate::limits;
 use crate::model::{AddressLists, AnonymousAccess, CustomCommands};
 use crate::reactor::{self, ListenerSettings};
@@ -63,7 +63,7 @@ pub(super) fn reactor_settings(
                     #[cfg(feature = "sealed")]
                     sealed: sealed(index),
                     #[cfg(feature = "http")]
-                    http: Arc::clone(&http),
+                    http: HttpListener::new(Arc::clone(&http)),
                 },
                 policy: ListenerPolicy {
                     open_registration: index > own_socket

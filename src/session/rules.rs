@@ -6,7 +6,7 @@ use std::time::Duration;
 #[cfg(feature = "sealed")]
 use super::sealed_listener::SealedListener;
 #[cfg(feature = "http")]
-use crate::framing::http::HttpRules;
+use crate::framing::http::HttpListener;
 use crate::model::CustomCommands;
 
 /// The rules for all connections of one listener.
@@ -37,7 +37,7 @@ pub struct Rules {
     /// The keys of a sealed listener; its clients speak the sealed framing only.
     #[cfg(feature = "sealed")]
     pub sealed: Option<SealedListener>,
-    /// Hosts and origins that HTTP requests may name.
+    /// Hosts and origins that HTTP requests may name, and the heads that were accepted.
     #[cfg(feature = "http")]
-    pub http: Arc<HttpRules>,
+    pub http: HttpListener,
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::common::DEADLINE;
 use crate::common::{Client, Daemon, PASSWORD, TempDir, request, wait_until};
 use crate::support::Manager;
+use crate::web::Web;
 
 /// A daemon with a settings file that can be replaced, and a manager that gets its messages.
 pub(crate) struct Reloadable {
@@ -95,6 +96,23 @@ fn a_reload_changes_timeouts_of_open_connections() {
     service.daemon.client().expect_closed();
     service.reload("");
     service.daemon.client().ping();
+}
+
+/// The daemon remembers heads of requests.
+#[test]
+fn a_reload_changes_the_hosts_of_open_connections() {
+    let service = Reloadable::start("VMHERD_HTTP_HOST=vms.example.org\n");
+    let mut client = Web::connect(service.daemon.address());
+    let body = r#"{"command": "ping"}"#;
+    let request =
+        format!("POST / HTTP/1.1\r\nHost: vms.example.org\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut status = || {
+        client.send(&request);
+        client.reply().status
+    };
+    assert_eq!([status(), status(), status()], [200; 3]);
+    service.reload("VMHERD_HTTP_HOST=herd.example.org\n");
+    assert_eq!(status(), 403);
 }
 
 #[test]

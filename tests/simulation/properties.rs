@@ -12,7 +12,7 @@ use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, UnixSeconds};
 use vmherd::internals::dialect::{convert, decode_json, encode_answer};
 use vmherd::internals::framing::http::{
-    self, Authorization, BodyBytesMax, ContentType, Http, HttpRules, Status,
+    self, Authorization, BodyBytesMax, ContentType, Http, HttpListener, Status,
 };
 use vmherd::internals::framing::raw_json::{self, RawJson};
 use vmherd::internals::framing::websocket::{self, WebSocket};
@@ -117,7 +117,7 @@ fn write_whole(server: &Http, body: &[u8], output: &mut Buffer) {
 
 /// The tokens and bodies that the server finds in a stream of HTTP.
 fn bodies(stream: &[u8], random: &mut Random) -> Vec<(Option<String>, Vec<u8>)> {
-    let (mut server, rules) = (Http::default(), HttpRules::default());
+    let (mut server, rules) = (Http::default(), HttpListener::default());
     let body_bytes_max = BodyBytesMax { direct: 1 << 20, forwarded: 1 << 20 };
     let (mut input, mut output, mut found) = (Buffer::new(), Buffer::new(), Vec::new());
     for part in split(stream, random) {

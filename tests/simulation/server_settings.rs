@@ -10,7 +10,7 @@ use super::network::SEALED_LISTENER;
 use super::network::{CLOSED_LISTENER, LISTENERS};
 use vmherd::internals::app::presence::ListenerPolicy;
 #[cfg(feature = "http")]
-use vmherd::internals::framing::http::HttpRules;
+use vmherd::internals::framing::http::{HttpListener, HttpRules};
 use vmherd::internals::limits;
 use vmherd::internals::model::{AddressLists, AnonymousAccess, CustomCommands};
 use vmherd::internals::reactor::{ListenerSettings, Settings};
@@ -28,7 +28,7 @@ pub(super) fn settings(config: &FaultConfig, customs: &Arc<CustomCommands>) -> S
         idle_timeout_authenticated: config.idle_authenticated,
         idle_timeout_http: Some(limits::IDLE_TIMEOUT_HTTP),
         #[cfg(feature = "http")]
-        http: Arc::new(HttpRules { customs: Arc::clone(customs), ..HttpRules::default() }),
+        http: HttpListener::new(Arc::new(HttpRules { customs: Arc::clone(customs), ..HttpRules::default() })),
         write_timeout: limits::WRITE_TIMEOUT,
         request_bytes_max_anonymous: config.anonymous_bytes_max,
         request_bytes_max_forwarded: config.anonymous_bytes_max,

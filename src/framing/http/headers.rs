@@ -58,6 +58,8 @@ pub struct Headers<'a> {
     pub is_encoded: bool,
     /// Whether a proxy says that it forwarded the request.
     pub is_forwarded: bool,
+    /// Whether there are other headers than plain ones, which say what the client is and what it sends, and never who.
+    pub has_others: bool,
 }
 
 /// The options of `Connection` that the server uses.
@@ -93,9 +95,13 @@ impl<'a> Headers<'a> {
 
     fn record(&mut self, name: &str, value: &'a [u8]) {
         let mut lowercase = [0; NAME_BYTES_MAX];
-        let Some(lowercase) = lowercase.get_mut(..name.len()) else { return };
+        let Some(lowercase) = lowercase.get_mut(..name.len()) else {
+            self.has_others = true;
+            return;
+        };
         lowercase.copy_from_slice(name.as_bytes());
         lowercase.make_ascii_lowercase();
+        self.has_others |= !PLAIN.contains(&&*lowercase);
         match &*lowercase {
             b"host" => self.host.add(value),
             b"origin" => self.origin.add(value),
@@ -177,6 +183,18 @@ fn allows_gzip(item: &[u8]) -> bool {
     };
     is_gzip && !parts.any(forbids)
 }
+
+/// The names of plain headers, by how common they are.
+const PLAIN: [&[u8]; 8] = [
+    b"host",
+    b"content-type",
+    b"content-length",
+    b"user-agent",
+    b"accept",
+    b"accept-encoding",
+    b"connection",
+    b"accept-language",
+];
 
 const MULTIPART: &[u8] = b"multipart/";
 

@@ -2,14 +2,15 @@
 //!
 //! A message is the body of a POST. One request is active at a time: the caller answers it before it asks for the next.
 //! It knows no dialect and does not read the body of a request that [`route`] rejects. If the end of a request is
-//! ambiguous, the connection is closed and the rest of the input is ignored. No byte is scanned twice; an idle
-//! connection holds no memory besides [`Http`].
+//! ambiguous, the connection is closed and the rest of the input is ignored. No byte is scanned twice, except to compare it
+//! with known heads; an idle connection holds no memory besides [`Http`].
 
 pub mod authorization;
 pub mod chunked;
 pub mod head;
 pub mod headers;
 pub mod host;
+mod known_heads;
 pub mod line_scan;
 #[cfg(feature = "page")]
 mod page;
@@ -19,6 +20,7 @@ pub mod websocket_key;
 
 pub use authorization::Authorization;
 pub use host::{AllowedHost, AllowedOrigin, HttpRules};
+pub use known_heads::HttpListener;
 pub use response::{ContentType, HttpError, Methods, Status};
 pub use route::HttpPage;
 pub use websocket_key::WebSocketKey;
@@ -29,6 +31,7 @@ use crate::limits;
 use crate::model::WebResource;
 use chunked::Chunked;
 use head::{BodyLength, Head, Method, malformed};
+use known_heads::Recalled;
 use line_scan::{LineScan, ScanProgress};
 use response::Exchange;
 
@@ -42,6 +45,8 @@ pub struct Http {
     started: u32,
     /// The client's credentials in the current message; boxed, since an idle connection has none.
     authorization: Option<Box<Authorization>>,
+    /// Where the listener remembers the head of the last request; `None` if it does not.
+    known_head: Option<u8>,
 }
 
 /// Limits of a request body.
@@ -94,10 +99,10 @@ impl Http {
         input: &mut Buffer,
         output: &mut Buffer,
         body_bytes_max: BodyBytesMax,
-        rules: &HttpRules,
+        listener: &HttpListener,
     ) -> HttpEvent {
         self.consume(input);
-        self.next_event(input, output, body_bytes_max, rules).unwrap_or_else(|refused| {
+        self.next_event(input, output, body_bytes_max, listener).unwrap_or_else(|refused| {
             self.exchange.closes |= refused.closes;
             self.state = ParseState::BETWEEN;
             HttpEvent::Refused(HttpError { closes: self.exchange.closes, ..refused })
@@ -163,9 +168,12 @@ impl Http {
         input: &mut Buffer,
         output: &mut Buffer,
         body_bytes_max: BodyBytesMax,
-        rules: &HttpRules,
+        listener: &HttpListener,
     ) -> Result<HttpEvent, HttpError> {
         self.skip_blank(input)?;
+        if self.recall_head(input, body_bytes_max, listener) {
+            return self.read_body(input, body_bytes_max);
+        }
         if let ParseState::Head(scan) = &mut self.state {
             match scan.advance(input.as_slice(), limits::HTTP_HEAD_BYTES_MAX) {
                 ScanProgress::More => return Ok(HttpEvent::NeedMore),
@@ -174,7 +182,7 @@ impl Http {
                 }
                 ScanProgress::TooLong => return Err(HEAD_TOO_LARGE),
                 ScanProgress::End(length) => {
-                    let event = self.read_head(&input.as_slice()[..length], output, body_bytes_max, rules);
+                    let event = self.read_head(&input.as_slice()[..length], output, body_bytes_max, listener);
                     input.consume(length);
                     match event? {
                         HttpEvent::Message => {}
@@ -215,13 +223,34 @@ impl Http {
         Ok(())
     }
 
+    /// Consumes a head that the listener knows, if the request that has just begun has one: that of a message, whose body
+    /// is to be read next.
+    fn recall_head(
+        &mut self,
+        input: &mut Buffer,
+        body_bytes_max: BodyBytesMax,
+        listener: &HttpListener,
+    ) -> bool {
+        let ParseState::Head(LineScan::IN_FIRST_LINE) = self.state else { return false };
+        let recalled = self.known_head.take().and_then(|last| listener.recall(last, input.as_slice()));
+        let Some(Recalled { index, head_bytes, body_bytes, exchange }) = recalled else { return false };
+        if body_bytes > body_bytes_max.of(exchange.is_forwarded) {
+            return false;
+        }
+        // It has no secret.
+        input.skip(head_bytes);
+        (self.known_head, self.exchange, self.authorization) = (Some(index), exchange, None);
+        self.state = ParseState::Sized { length: body_bytes, is_whole: false };
+        true
+    }
+
     /// Reads a complete head. If it is that of a message, the body is to be read next.
     fn read_head(
         &mut self,
         bytes: &[u8],
         output: &mut Buffer,
         body_bytes_max: BodyBytesMax,
-        rules: &HttpRules,
+        listener: &HttpListener,
     ) -> Result<HttpEvent, HttpError> {
         let head = Head::parse(bytes)?;
         let is_forwarded = head.headers.is_forwarded;
@@ -230,14 +259,14 @@ impl Http {
             is_head: head.method == Method::Head,
             closes: !head.keeps_alive(),
             is_forwarded,
-            verb_path: rules.verb_path(head.target.path),
+            verb_path: listener.rules.verb_path(head.target.path),
             allowed_origin: None,
         };
         let length = head.length()?;
         // An unread body cannot be distinguished from the next request.
         let unread =
             |refused: HttpError| HttpError { closes: refused.closes || !length.is_zero(), ..refused };
-        let allowed_origin = route::check_source(&head, rules).map_err(unread)?;
+        let allowed_origin = route::check_source(&head, &listener.rules).map_err(unread)?;
         self.exchange.allowed_origin = allowed_origin.map(|origin| Box::new(origin.into()));
         let event = route::route(&head, length, body_bytes_max.of(is_forwarded), self.exchange.verb_path)
             .map_err(unread)?;
@@ -246,6 +275,7 @@ impl Http {
             self.authorization = (authorization != Authorization::Absent).then(|| Box::new(authorization));
         }
         if event == HttpEvent::Message {
+            self.known_head = listener.remember(bytes, &head, &self.exchange);
             if head.awaits_continue() && !length.is_zero() {
                 output.push(response::CONTINUE);
             }

@@ -169,7 +169,7 @@ fn parse_and_route(bytes: &[u8]) -> Result<(), u16> {
     let (mut http, mut input, mut output) = (Http::default(), Buffer::new(), Buffer::new());
     let mut next = |bytes: &[u8]| {
         input.push(bytes);
-        http.next(&mut input, &mut output, limits::REQUEST_BYTES_MAX.into(), &HttpRules::default())
+        http.next(&mut input, &mut output, limits::REQUEST_BYTES_MAX.into(), &HttpListener::default())
     };
     assert_eq!(next(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), HttpEvent::Page(HttpPage::Root));
     match next(bytes) {

@@ -47,14 +47,14 @@ impl From<usize> for BodyBytesMax {
     }
 }
 
-pub(super) fn rules() -> HttpRules {
-    HttpRules {
+pub(super) fn rules() -> HttpListener {
+    HttpListener::new(std::sync::Arc::new(HttpRules {
         customs: Default::default(),
         hosts: vec![AllowedHost::parse("vms.example.org").unwrap(), AllowedHost::parse("herd.").unwrap()],
         origins: ["https://vms.example.org", "http://10.0.0.1:3000"]
             .map(|origin| AllowedOrigin::parse(origin).unwrap())
             .to_vec(),
-    }
+    }))
 }
 
 /// Feeds `chunks` and answers each request, as a session does.
