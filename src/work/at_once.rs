@@ -20,7 +20,7 @@ impl Work {
             ) => Some(self.weight()),
             Work::Read(Read::FindToken { .. } | Read::FindAccessToken { .. }) => Some(self.weight()),
             Work::Read(Read::ListPage { page, .. }) if page.is_read_directly() => {
-                Some(limits::POINTS_PER_PAGE_MAX)
+                Some(limits::AT_ONCE_PAGE_COST)
             }
             _ => None,
         }
