@@ -8,7 +8,9 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{FieldNames, JsonFields, JsonPath, Redacted, StringError, is_object, string};
+use super::fields::{
+    AllowedFields, FieldNames, FieldSet, JsonFields, JsonPath, Redacted, StringError, is_object, string,
+};
 use super::json::{Members, read_request};
 use crate::limits;
 use crate::model::{BadField, Failure, Refusal, RequestId};
@@ -94,7 +96,7 @@ impl<'a> Envelope<'a> {
     pub(super) fn new() -> Envelope<'a> {
         Envelope {
             id: None,
-            fields: JsonFields::empty(JsonPath::Root, FieldNames::new(&ENVELOPE_KEYS)),
+            fields: JsonFields::empty(JsonPath::Root, KEYS),
             text: "",
             members: Members::new(),
         }
@@ -112,7 +114,7 @@ impl<'a> Envelope<'a> {
     /// full reader has to read it, or it is incomplete.
     pub(super) fn read_front(&mut self, input: &'a [u8]) -> Option<usize> {
         self.text = read_request(input, &mut self.members)?;
-        self.members.of_request(self.text).for_each(|(key, value)| self.fields.add(key, value));
+        self.members.for_each_of_request(self.text, |key, value| self.fields.add(key, value));
         Some(self.text.len())
     }
 
@@ -136,30 +138,35 @@ impl<'a> Envelope<'a> {
         let mut fields = JsonFields::empty(JsonPath::Root, names);
         match self.members.is_empty() {
             true => fields.fill(self.text),
-            false => self.members.of_request(self.text).for_each(|(key, value)| fields.add(key, value)),
+            false => self.members.for_each_of_request(self.text, |key, value| fields.add(key, value)),
         }
         fields
     }
 
     /// Reads the fields of `data`, which may be absent; an error if it is no object.
     pub(super) fn read_data(&self, fields: &mut JsonFields<'a>) -> Result<(), BadField> {
-        match (self.members.of_data(self.text), self.fields.value("data")) {
-            (Some(members), _) => members.for_each(|(key, value)| fields.add(key, value)),
-            (None, None) => {}
-            (None, Some(data)) if is_object(data) => fields.fill(data),
-            (None, Some(data)) => return Err(JsonPath::Root.invalid("data", Redacted(data), "an object")),
+        if self.members.has_data() {
+            self.members.for_each_of_data(self.text, |key, value| fields.add(key, value));
+            return Ok(());
         }
-        Ok(())
+        match self.fields.value("data") {
+            None => Ok(()),
+            Some(data) if is_object(data) => {
+                fields.fill(data);
+                Ok(())
+            }
+            Some(data) => Err(JsonPath::Root.invalid("data", Redacted(data), "an object")),
+        }
     }
 
     /// Whether a key selects a dialect.
     pub(super) fn names_dialect(&self) -> bool {
-        self.id.is_some() || DIALECT_KEYS.iter().any(|key| self.fields.value(key).is_some())
+        self.id.is_some() || self.fields.given(DIALECTS).next().is_some()
     }
 
     /// The key that selects the dialect; `request_id` if there is no other.
     pub(super) fn dialect_key(&self) -> Result<&'static str, Refusal> {
-        let mut spoken = DIALECT_KEYS.into_iter().filter(|key| self.fields.value(key).is_some());
+        let mut spoken = self.fields.given(DIALECTS);
         match (spoken.next(), spoken.next()) {
             (Some(key), None) => Ok(key),
             (None, _) if self.id.is_some() => Ok("request_id"),
@@ -189,11 +196,14 @@ const BYTE_ORDER_MARKS: [(&[u8], &str); 5] = [
     (b"\xfe\xff", "UTF-16"),
 ];
 
-/// The keys that select a dialect.
-const DIALECT_KEYS: [&str; 3] = ["command", "action", "verb"];
-
 /// The known keys of an envelope.
-const ENVELOPE_KEYS: [&str; 5] = ["command", "action", "verb", "request_id", "data"];
+const KEYS: FieldNames = FieldNames::new(&["command", "action", "verb", "request_id", "data"]);
+
+/// The keys that select a dialect.
+const DIALECTS: FieldSet = KEYS.set(&["command", "action", "verb"]);
+
+/// The keys of a request of the dialect `command`, which allows no others.
+pub(super) const COMMAND_KEYS: AllowedFields = KEYS.allow(&["command", "data", "request_id"]);
 
 /// The format of a request, for error messages.
 const SHAPE: &str = r#"{"command": NAME, "data": {…}}"#;

@@ -17,6 +17,8 @@ pub(super) struct JsonFields<'a> {
     names: FieldNames,
     /// The first value of each known field, in the order of the names; empty for one that is absent.
     values: [&'a str; NAMES_MAX],
+    /// Which are present.
+    given: FieldSet,
     /// Unknown and duplicate keys; rarely present.
     key_errors: Option<Box<KeyErrors<'a>>>,
 }
@@ -24,6 +26,17 @@ pub(super) struct JsonFields<'a> {
 /// Names of the known fields of an object; the compiler checks that there are at most [`NAMES_MAX`].
 #[derive(Clone, Copy)]
 pub(super) struct FieldNames(&'static [&'static str]);
+
+/// Some of the known fields: a bit for each, the lowest for the first.
+#[derive(Clone, Copy)]
+pub(super) struct FieldSet(u8);
+
+/// The fields that an object may have, in the order in which error messages name them.
+#[derive(Clone, Copy)]
+pub(super) struct AllowedFields {
+    names: &'static [&'static str],
+    set: FieldSet,
+}
 
 #[derive(Default)]
 struct KeyErrors<'a> {
@@ -76,6 +89,25 @@ impl FieldNames {
         false
     }
 
+    /// The set of `names`, which are known: in a constant, the compiler checks this.
+    pub(super) const fn set(self, names: &[&str]) -> FieldSet {
+        let (mut set, mut index) = (0, 0);
+        while index < names.len() {
+            let mut position = 0;
+            while !is_equal(self.0[position].as_bytes(), names[index].as_bytes()) {
+                position += 1;
+            }
+            set |= 1 << position;
+            index += 1;
+        }
+        FieldSet(set)
+    }
+
+    /// The known fields that an object may have.
+    pub(super) const fn allow(self, names: &'static [&'static str]) -> AllowedFields {
+        AllowedFields { names, set: self.set(names) }
+    }
+
     /// The position of the name that equals `key`.
     fn position(self, key: &str) -> Option<usize> {
         // Names of one length rarely begin alike, and a comparison of texts is a call.
@@ -106,7 +138,7 @@ const fn is_equal(mut one: &[u8], mut other: &[u8]) -> bool {
 impl<'a> JsonFields<'a> {
     /// An object without fields; `names` are the known ones.
     pub(super) fn empty(path: JsonPath, names: FieldNames) -> JsonFields<'a> {
-        JsonFields { path, names, values: [""; NAMES_MAX], key_errors: None }
+        JsonFields { path, names, values: [""; NAMES_MAX], given: FieldSet(0), key_errors: None }
     }
 
     /// Adds the fields of the object `text`.
@@ -148,16 +180,17 @@ impl<'a> JsonFields<'a> {
         }
     }
 
-    /// An error if there are fields other than `names`, a subset of the known ones.
-    pub(super) fn check_unknown(&self, names: &[&'static str]) -> Result<(), BadField> {
-        if self.key_errors.is_none() && self.present().all(|name| names.contains(&name)) {
+    /// An error if there are fields other than the allowed ones.
+    pub(super) fn check_unknown(&self, allowed: AllowedFields) -> Result<(), BadField> {
+        let misplaced = FieldSet(self.given.0 & !allowed.set.0);
+        if self.key_errors.is_none() && misplaced.0 == 0 {
             return Ok(());
         }
         let (unknown, unknown_count) = match &self.key_errors {
             Some(faults) => (&faults.unknown[..], faults.unknown_count),
             None => (&[][..], 0),
         };
-        let misplaced: Vec<&'static str> = self.present().filter(|name| !names.contains(name)).collect();
+        let misplaced: Vec<&'static str> = self.given(misplaced).collect();
         if unknown_count == 0 && misplaced.is_empty() {
             return Ok(());
         }
@@ -170,7 +203,7 @@ impl<'a> JsonFields<'a> {
             more => format!(" and {more} more"),
         };
         let plural = if count == 1 { "" } else { "s" };
-        let allowed = names.join(", ");
+        let allowed = allowed.names.join(", ");
         Err(BadField(format!(
             "{}unknown field{plural} {}{rest}; allowed: {allowed}",
             self.path,
@@ -191,7 +224,10 @@ impl<'a> JsonFields<'a> {
     /// Adds a field: its key with the quotes, and its value.
     pub(super) fn add(&mut self, key: &'a str, value: &'a str) {
         match self.names.position_of_key(key) {
-            Some(position) if self.values[position].is_empty() => self.values[position] = value,
+            Some(position) if self.values[position].is_empty() => {
+                self.values[position] = value;
+                self.given.0 |= 1 << position;
+            }
             Some(position) => {
                 let (faults, name) = (self.key_errors.get_or_insert_default(), self.names.0[position]);
                 if !faults.repeated.contains(&name) {
@@ -208,9 +244,11 @@ impl<'a> JsonFields<'a> {
         }
     }
 
-    /// The known fields that are present.
-    fn present(&self) -> impl Iterator<Item = &'static str> {
-        self.names.0.iter().zip(&self.values).filter(|(_, value)| !value.is_empty()).map(|(name, _)| *name)
+    /// The fields that are present, of those in `among`.
+    pub(super) fn given(&self, among: FieldSet) -> impl Iterator<Item = &'static str> {
+        let set = self.given.0 & among.0;
+        let names = self.names.0.iter().enumerate();
+        names.filter(move |(position, _)| set >> position & 1 == 1).map(|(_, name)| *name)
     }
 }
 
@@ -258,7 +296,7 @@ pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringError> {
     let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Ok(None);
     };
-    if !inner.as_bytes().contains(&b'\\') {
+    if !inner.bytes().any(|byte| byte == b'\\') {
         return Ok(Some(Cow::Borrowed(inner)));
     }
     unescape(inner).map(|text| Some(Cow::Owned(text)))

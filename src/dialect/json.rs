@@ -17,7 +17,7 @@ pub(super) struct Members {
     places: [Member; MEMBERS_MAX],
     count: usize,
     /// Which are those of `data`, if it is an object.
-    data: Option<(usize, usize)>,
+    data: Option<Range<usize>>,
 }
 
 /// The begins and ends of a key with its quotes, and of its value.
@@ -115,17 +115,26 @@ impl Members {
         self.count == 0
     }
 
-    /// The members of the request, each with its key, in quotes, and its value; `text` is the one that was read.
-    pub(super) fn of_request<'a>(&self, text: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let (begin, end) = self.data.unwrap_or_default();
-        let (before, rest) = (&self.places[..begin], &self.places[end..self.count]);
-        before.iter().chain(rest).map(|member| member.of(text))
+    /// Whether `data` is an object.
+    pub(super) fn has_data(&self) -> bool {
+        self.data.is_some()
     }
 
-    /// The members of `data`, if it is an object.
-    pub(super) fn of_data<'a>(&self, text: &'a str) -> Option<impl Iterator<Item = (&'a str, &'a str)>> {
-        let (begin, end) = self.data?;
-        Some(self.places[begin..end].iter().map(|member| member.of(text)))
+    /// Calls `each` with the key, in quotes, and the value of each member of the request; `text` is the one that was read.
+    pub(super) fn for_each_of_request<'a>(&self, text: &'a str, mut each: impl FnMut(&'a str, &'a str)) {
+        let data = self.data.clone().unwrap_or_default();
+        for (index, member) in self.places[..self.count].iter().enumerate() {
+            if !data.contains(&index) {
+                member.pass(text, &mut each);
+            }
+        }
+    }
+
+    /// The same for the members of `data`.
+    pub(super) fn for_each_of_data<'a>(&self, text: &'a str, mut each: impl FnMut(&'a str, &'a str)) {
+        for member in &self.places[self.data.clone().unwrap_or_default()] {
+            member.pass(text, &mut each);
+        }
     }
 
     /// Finds the members of the object at the front, and returns where it ends.
@@ -147,7 +156,7 @@ impl Members {
         let begin = self.count;
         let end =
             after_object(bytes, at, |key, first, at| self.add(key, at..after_value(bytes, first, at)?))?;
-        self.data = Some((begin, self.count));
+        self.data = Some(begin..self.count);
         Some(end)
     }
 
@@ -160,9 +169,9 @@ impl Members {
 }
 
 impl Member {
-    fn of(self, text: &str) -> (&str, &str) {
+    fn pass<'a>(self, text: &'a str, each: &mut impl FnMut(&'a str, &'a str)) {
         let part = |(begin, end): (u32, u32)| &text[begin as usize..end as usize];
-        (part(self.key), part(self.value))
+        each(part(self.key), part(self.value));
     }
 }
 
@@ -324,11 +333,10 @@ fn after_number(bytes: &[u8], at: usize) -> Option<usize> {
 /// After one or more digits.
 #[inline]
 fn after_digits(bytes: &[u8], at: usize) -> Option<usize> {
-    let is_digit = |&byte: &u8| byte.is_ascii_digit();
-    let end = after_all(bytes, at, is_digit, |eight| {
-        let digits = eight ^ ZEROS;
-        digits | digits.wrapping_add(TEN_OR_MORE)
-    });
+    let mut end = at;
+    while let Some(b'0'..=b'9') = bytes.get(end) {
+        end += 1;
+    }
     (end > at).then_some(end)
 }
 
@@ -347,28 +355,19 @@ fn after_string(bytes: &[u8], at: usize) -> Option<usize> {
 /// At the next quote, backslash or control byte, or at the end.
 #[inline(always)]
 fn after_text(bytes: &[u8], at: usize) -> usize {
-    let is_text = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
-    // The highest bit of each byte that is zero.
-    let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
-    after_all(bytes, at, is_text, |eight| {
-        zeros(eight ^ QUOTES) | zeros(eight ^ BACKSLASHES) | zeros(eight & NO_CONTROLS)
-    })
-}
-
-/// After the bytes for which `is_one` holds. `others` says the same for eight at a time: the highest bit of the first byte
-/// for which it does not hold, counted from the lowest, is one; bits after that mean nothing.
-#[inline(always)]
-fn after_all(bytes: &[u8], at: usize, is_one: impl Fn(&u8) -> bool, others: impl Fn(u64) -> u64) -> usize {
     let mut rest = bytes.get(at..).unwrap_or_default();
+    // Eight bytes at a time: the highest bit of each that is zero, at least of the first one.
+    let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGHEST_BITS;
     while let Some((eight, more)) = rest.split_first_chunk() {
-        let others = others(u64::from_le_bytes(*eight)) & HIGHEST_BITS;
-        if others != 0 {
-            return bytes.len() - rest.len() + others.trailing_zeros() as usize / 8;
+        let eight = u64::from_le_bytes(*eight);
+        let special = zeros(eight ^ QUOTES) | zeros(eight ^ BACKSLASHES) | zeros(eight & NO_CONTROLS);
+        if special != 0 {
+            return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
         }
         rest = more;
     }
-    let count = rest.iter().position(|byte| !is_one(byte)).unwrap_or(rest.len());
-    bytes.len() - rest.len() + count
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    bytes.len() - rest.len() + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 /// After a string that has escapes, the first of them at `at`.
@@ -395,10 +394,6 @@ const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
 const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
 /// Of the bytes only controls have none of these bits.
 const NO_CONTROLS: u64 = u64::from_le_bytes([0xe0; 8]);
-
-const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
-/// What makes ten and more, up to 0x7f, 0x80 and more.
-const TEN_OR_MORE: u64 = u64::from_le_bytes([0x80 - 10; 8]);
 
 /// The most members of a request and its `data`: more than any command has.
 const MEMBERS_MAX: usize = 12;

@@ -182,12 +182,13 @@ fn objects_are_taken_with_their_members() {
         check_divided(text);
         let mut members = Members::new();
         let read = read_request(text.as_bytes(), &mut members).expect("it is taken");
-        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-        let all = divided(text);
-        assert_eq!(members.of_request(read).map(owned).collect::<Vec<_>>(), all, "{text}");
+        let (all, mut found, mut of_data) = (divided(text), Vec::new(), Vec::new());
+        members.for_each_of_request(read, |key, value| found.push((key.to_owned(), value.to_owned())));
+        assert_eq!(found, all, "{text}");
+        members.for_each_of_data(read, |key, value| of_data.push((key.to_owned(), value.to_owned())));
         let data = all.iter().find(|(key, value)| key == "\"data\"" && value.starts_with('{'));
-        let of_data = members.of_data(read).map(|found| found.map(owned).collect::<Vec<_>>());
-        assert_eq!(of_data, data.map(|(_, value)| divided(value)), "{text}");
+        assert_eq!(members.has_data(), data.is_some(), "{text}");
+        assert_eq!(of_data, data.map(|(_, value)| divided(value)).unwrap_or_default(), "{text}");
     }
 }
 

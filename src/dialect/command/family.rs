@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath};
+use crate::dialect::fields::{AllowedFields, Excerpt, FieldNames, JsonFields, JsonPath};
 use crate::dialect::json::{Element, for_each_element};
 use crate::dialect::json_writer::{write_json, write_raw};
 use crate::model::{BadField, Command, CommandName, Failure, VmField};
@@ -12,9 +12,9 @@ use crate::model::{BadField, Command, CommandName, Failure, VmField};
 pub(super) struct CommandSpec {
     pub(super) name: CommandName,
     /// The fields that it allows.
-    fields: &'static [&'static str],
+    fields: AllowedFields,
     /// The fields with `vm_id`, where an operator names the VM that a VM is itself.
-    fields_with_vm: Option<&'static [&'static str]>,
+    fields_with_vm: Option<AllowedFields>,
     /// The fields of all commands of the family: one that this command does not allow must not occur twice either.
     pub(super) known: FieldNames,
     read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
@@ -28,17 +28,12 @@ impl CommandSpec {
         read: fn(&JsonFields<'_>) -> Result<Command, Failure>,
     ) -> CommandSpec {
         assert!(known.contains("token"), "the token is read from every command");
-        let mut index = 0;
-        while index < fields.len() {
-            assert!(known.contains(fields[index]), "a field of the command is not known");
-            index += 1;
-        }
-        CommandSpec { name, fields, fields_with_vm: None, known, read }
+        CommandSpec { name, fields: known.allow(fields), fields_with_vm: None, known, read }
     }
 
     /// The same command, in which an operator names a VM; `fields` are those of an operator.
     pub(super) const fn with_vm(self, fields: &'static [&'static str]) -> CommandSpec {
-        CommandSpec { fields_with_vm: Some(fields), ..self }
+        CommandSpec { fields_with_vm: Some(self.known.allow(fields)), ..self }
     }
 
     /// Reads the command with its data.

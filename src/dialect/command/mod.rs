@@ -18,7 +18,7 @@ pub(super) mod watch;
 use std::borrow::Cow;
 use std::fmt;
 
-use super::envelope::Envelope;
+use super::envelope::{COMMAND_KEYS, Envelope};
 use super::fields::{FieldNames, JsonFields, JsonPath, read_string, read_token};
 use super::json_writer::{begin_reply, write_raw};
 use super::page_progress::PageProgress;
@@ -82,7 +82,7 @@ enum Found {
 
 /// The requested command.
 fn find_command(envelope: &JsonFields<'_>, customs: &CustomCommands) -> Result<Found, Failure> {
-    envelope.check_unknown(&["command", "data", "request_id"])?;
+    envelope.check_unknown(COMMAND_KEYS)?;
     let bad = |was: &dyn fmt::Display| JsonPath::Root.invalid("command", was, "a string");
     let text = read_string(envelope.value_or_null("command"), bad)?;
     let mut commands = FAMILIES.iter().copied().flatten();

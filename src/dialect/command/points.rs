@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::family::{CommandSpec, ObjectList, write_done};
-use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, read_string};
+use crate::dialect::fields::{AllowedFields, Excerpt, FieldNames, JsonFields, JsonPath, read_string};
 use crate::dialect::json_writer::{write_json, write_raw};
 use crate::dialect::number::{read_integer, read_timestamp, read_value, write_timestamp, write_value};
 use crate::dialect::page_progress::PageProgress;
@@ -36,6 +36,8 @@ const POINTS: ObjectList = ObjectList {
     known: FieldNames::new(&POINT_KEYS),
 };
 
+const POINT_FIELDS: AllowedFields = POINTS.known.allow(&POINT_KEYS);
+
 fn read_put(data: &JsonFields<'_>) -> Result<Command, Failure> {
     let points = match data.value("points") {
         None => vec![read_point(JsonPath::Root, data)?],
@@ -43,7 +45,7 @@ fn read_put(data: &JsonFields<'_>) -> Result<Command, Failure> {
             return Err(BadField(BOTH.into()).into());
         }
         Some(list) => POINTS.read(list, |path, fields| {
-            fields.check_unknown(&POINT_KEYS)?;
+            fields.check_unknown(POINT_FIELDS)?;
             read_point(path, fields)
         })?,
     };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::family::{CommandSpec, ObjectList, SUCCESS, VM_FIELDS, write_done, write_head};
 use super::login::{read_name, read_password};
-use crate::dialect::fields::{Excerpt, FieldNames, JsonFields, JsonPath, integer};
+use crate::dialect::fields::{AllowedFields, Excerpt, FieldNames, JsonFields, JsonPath, integer};
 use crate::dialect::json_writer::{write_member, write_raw};
 use crate::ids::DiskId;
 use crate::limits;
@@ -39,6 +39,9 @@ const DISKS: ObjectList = ObjectList {
     known: FieldNames::new(&["id", "disk_size"]),
 };
 
+const NEW_DISK: AllowedFields = DISKS.known.allow(&["disk_size"]);
+const CHANGED_DISK: AllowedFields = DISKS.known.allow(&["id", "disk_size"]);
+
 fn read_register(data: &JsonFields<'_>) -> Result<Command, Failure> {
     data.check_missing(&["vm_id", "ram", "cpu", "password", "disks"])?;
     let (name, shape) = read_new_vm(data)?;
@@ -61,7 +64,7 @@ fn read_new_vm(data: &JsonFields<'_>) -> Result<(VmName, VmShape), BadField> {
 }
 
 fn read_new_disks(data: &JsonFields<'_>) -> Result<Vec<u64>, BadField> {
-    let disks = read_disks(data.value_or_null("disks"), &["disk_size"])?;
+    let disks = read_disks(data.value_or_null("disks"), NEW_DISK)?;
     Ok(disks.into_iter().map(|(_, size_gib)| size_gib).collect())
 }
 
@@ -118,7 +121,7 @@ where
 
 /// Reads the disk change: entries with ids resize those disks, entries without ids replace all disks.
 fn read_changed_disks(value: &str) -> Result<DiskChange, BadField> {
-    let disks = read_disks(value, &["id", "disk_size"])?;
+    let disks = read_disks(value, CHANGED_DISK)?;
     let with_id: Vec<(DiskId, u64)> = disks.iter().filter_map(|&(id, size)| Some((id?, size))).collect();
     if with_id.is_empty() {
         return Ok(DiskChange::Replace(disks.into_iter().map(|(_, size_gib)| size_gib).collect()));
@@ -146,10 +149,10 @@ fn check_distinct(disks: &[(DiskId, u64)]) -> Result<(), BadField> {
     }
 }
 
-/// Reads a list of disks; `names` are the allowed fields of each.
-fn read_disks(value: &str, names: &[&'static str]) -> Result<Vec<(Option<DiskId>, u64)>, BadField> {
+/// Reads a list of disks; `allowed` are the fields of each.
+fn read_disks(value: &str, allowed: AllowedFields) -> Result<Vec<(Option<DiskId>, u64)>, BadField> {
     DISKS.read(value, |path, fields| {
-        fields.check_unknown(names)?;
+        fields.check_unknown(allowed)?;
         fields.check_missing(&["disk_size"])?;
         let id = fields.value("id").map(|id| read_number(path, "id", id, i64::MAX, "the id of a disk"));
         let size = fields.value_or_null("disk_size");
