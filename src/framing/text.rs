@@ -50,10 +50,7 @@ impl Text {
     /// Returns the next event; consumes white space from the front of `input`.
     pub fn next(&mut self, input: &mut Buffer) -> LineEvent {
         if !self.is_inside {
-            let bytes = input.as_slice();
-            let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
-            input.skip(blank);
-            if input.is_empty() {
+            if !self.starts_line(input) {
                 return LineEvent::NeedMore;
             }
             self.is_inside = true;
@@ -96,9 +93,15 @@ impl Text {
         (self.scanned, self.is_inside) = (0, false);
     }
 
-    /// Whether the input starts with a line that was not looked at.
-    pub fn is_between_lines(&self) -> bool {
-        !self.is_inside
+    /// Whether `input` starts with a line that was not looked at, once the white space before it is consumed.
+    pub fn starts_line(&self, input: &mut Buffer) -> bool {
+        if self.is_inside {
+            return false;
+        }
+        let bytes = input.as_slice();
+        let blank = bytes.iter().position(|&byte| !is_white_space(byte)).unwrap_or(bytes.len());
+        input.skip(blank);
+        !input.is_empty()
     }
 
     /// Whether a line is incomplete: end of input is an error now.

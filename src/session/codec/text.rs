@@ -14,7 +14,7 @@ impl FramingCodec for Text {
     fn decode(&mut self, input: &mut Buffer, _: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
         let mut points = Vec::new();
         loop {
-            if self.is_between_lines() {
+            if self.starts_line(input) {
                 let count_max = limits::POINTS_PER_REQUEST_MAX;
                 let bytes = text::read_plain_puts(input.as_slice(), count_max, &mut points);
                 input.skip(bytes);
