@@ -2,13 +2,13 @@
 //!
 //! Clients add VMs without a password to the sets, and remove them. A VM with a password is in both sets while any
 //! connection is authenticated as it. A VM keeps its position, the order of entry, while it is a member. This module
-//! does not read the store: a removed VM stays until a caller that has read the store releases it.
+//! does not read the store: a removed VM stays until a caller releases it to which the store has said so.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::ids::VmId;
 use crate::limits;
-use crate::model::{Cursor, Membership};
+use crate::model::{Cursor, Login, Membership};
 use crate::work::pages::MemberIndex;
 
 /// The sets of authorized and connected VMs.
@@ -31,6 +31,8 @@ struct Member {
     connected: Option<u64>,
     /// Connections authenticated as the VM; only a VM with a password has any.
     logins: usize,
+    /// What every client may change the VM as, if it had no password when it was authorized.
+    open_login: Option<Login>,
 }
 
 impl VmMembership {
@@ -49,13 +51,23 @@ impl VmMembership {
         }
     }
 
-    /// Adds `vm`, which has no password, to `set` and to the sets that it implies.
-    pub fn authorize(&mut self, vm: VmId, set: Membership) -> Result<(), Full> {
+    /// Adds the VM of `login`, which has no password, to `set` and to the sets that it implies.
+    pub fn authorize(&mut self, login: Login, set: Membership) -> Result<(), Full> {
+        let vm = login.id;
         if !self.has_room_for(vm) {
             return Err(Full);
         }
         self.enter(vm, set);
+        if let Some(member) = self.members.get_mut(&vm) {
+            member.open_login = Some(login);
+        }
         Ok(())
+    }
+
+    /// The login with which every client may change `vm`, if it is authorized for every client. It is stale if the VM has
+    /// got a password since, or was removed.
+    pub fn open_login(&self, vm: VmId) -> Option<&Login> {
+        self.members.get(&vm).filter(|member| member.logins == 0)?.open_login.as_ref()
     }
 
     /// Removes `vm` from all sets, unless a connection is authenticated as it.
@@ -122,6 +134,11 @@ impl VmMembership {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::VmName;
+
+    fn login(vm: i64) -> Login {
+        Login { id: VmId(vm), epoch: vm, name: VmName::from_store("a") }
+    }
 
     /// The members of a set, page by page.
     fn members(membership: &VmMembership, set: Membership) -> Vec<i64> {
@@ -148,22 +165,23 @@ mod tests {
             (2, Membership::Authorized),
             (3, Membership::Connected),
         ] {
-            membership.authorize(VmId(vm), set).unwrap();
-            membership.authorize(VmId(vm), set).unwrap();
+            membership.authorize(login(vm), set).unwrap();
+            membership.authorize(login(vm), set).unwrap();
         }
         assert_eq!(both(&membership), [vec![3, 1, 2], vec![1, 3]]);
         membership.release(VmId(1));
         membership.release(VmId(9));
         assert_eq!(both(&membership), [vec![3, 2], vec![3]]);
         assert!(!membership.is_authorized_for_all(VmId(1)) && membership.is_authorized_for_all(VmId(2)));
-        membership.authorize(VmId(1), Membership::Authorized).unwrap();
+        assert_eq!((membership.open_login(VmId(1)), membership.open_login(VmId(2))), (None, Some(&login(2))));
+        membership.authorize(login(1), Membership::Authorized).unwrap();
         assert_eq!(both(&membership), [vec![3, 2, 1], vec![3]]);
     }
 
     #[test]
     fn a_vm_with_a_password_is_a_member_while_it_has_a_login() {
         let mut membership = VmMembership::default();
-        membership.authorize(VmId(1), Membership::Authorized).unwrap();
+        membership.authorize(login(1), Membership::Authorized).unwrap();
         for vm in [2, 3, 2] {
             membership.log_in(VmId(vm));
         }
@@ -182,9 +200,10 @@ mod tests {
     #[test]
     fn a_vm_that_got_a_password_leaves_with_its_last_login() {
         let mut membership = VmMembership::default();
-        membership.authorize(VmId(1), Membership::Authorized).unwrap();
+        membership.authorize(login(1), Membership::Authorized).unwrap();
         membership.log_in(VmId(1));
         assert!(!membership.is_authorized_for_all(VmId(1)));
+        assert_eq!(membership.open_login(VmId(1)), None, "only its own connections may change it");
         membership.log_out(VmId(1));
         assert_eq!(both(&membership), [Vec::<i64>::new(), Vec::new()]);
     }
@@ -194,10 +213,10 @@ mod tests {
         let mut membership = VmMembership::default();
         let count = limits::AUTHORIZED_VMS_MAX as i64;
         for vm in 0..count {
-            membership.authorize(VmId(vm), Membership::Connected).unwrap();
+            membership.authorize(login(vm), Membership::Connected).unwrap();
         }
-        assert_eq!(membership.authorize(VmId(count), Membership::Authorized), Err(Full));
-        assert_eq!(membership.authorize(VmId(0), Membership::Connected), Ok(()));
+        assert_eq!(membership.authorize(login(count), Membership::Authorized), Err(Full));
+        assert_eq!(membership.authorize(login(0), Membership::Connected), Ok(()));
         membership.log_in(VmId(count));
         for vm in (0..count).step_by(2) {
             membership.release(VmId(vm));

@@ -88,7 +88,7 @@ pub const OBSERVED_ADDRESSES_MAX: usize = 16;
 pub const PAGE_PEERS_SCANNED_MAX: usize = 4096;
 
 /// VMs without a password that may be authorized or connected at a time: as many as a store holds by default. The next
-/// one is answered `busy`. Each takes some 150 bytes.
+/// one is answered `busy`. Each takes some 200 bytes.
 pub const AUTHORIZED_VMS_MAX: usize = 1 << 20;
 /// VMs looked up per query while a page is made: bounds memory when all have many disks.
 pub const VMS_PER_QUERY: usize = 16;

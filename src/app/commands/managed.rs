@@ -1,7 +1,8 @@
 //! The dialect `action`: adds VMs, and authorizes, connects and changes VMs other than the client's own.
 //!
 //! Any client with the right may authorize a VM without a password, for every client. A VM with a password, or one that a
-//! server runs, is authorized only for the connection authenticated as it. Each request reads from the store which of the two a VM is.
+//! server runs, is authorized only for the connection authenticated as it. The store says which of the two a VM is: when it
+//! is looked up, and when it is changed.
 
 use super::super::audit::Subject;
 use super::{App, Context, Continue, Next, Noted, Resume, StageInfo};
@@ -30,8 +31,6 @@ pub enum Stage {
     Logout { vm: VmId },
     /// The tokens of a VM with a password are revoked.
     RevokeTokens { login: Login },
-    /// The VM to change is looked up.
-    FindForUpdate { vm: VmId, change: Option<VmChange> },
     /// The change is stored.
     Update { login: Login },
 }
@@ -48,16 +47,6 @@ pub(super) fn join(
     }
     let stage = Stage::Join { vm, membership, password, scope: context.scope };
     Next::Work { work: Work::Read(Read::FindCredentialsById { vm }), stage }
-}
-
-fn update(login: Login, change: Option<VmChange>) -> Next<Stage> {
-    match change {
-        Some(change) => {
-            let stage = Stage::Update { login: login.clone() };
-            Next::Work { work: Work::Write(Write::Update { login, token: None, change }), stage }
-        }
-        None => Next::failed(Failure::InvalidVmShape),
-    }
 }
 
 impl App {
@@ -86,13 +75,17 @@ impl App {
         if !context.may_name(vm) {
             return Next::failed(Failure::NotAuthorized);
         }
-        match context.principal {
-            Principal::Vm(login) if login.id == vm => update(login, change),
-            _ if self.presence.membership().is_authorized_for_all(vm) => {
-                let stage = Stage::FindForUpdate { vm, change };
-                Next::Work { work: Work::Read(Read::FindCredentialsById { vm }), stage }
+        let login = match context.principal {
+            Principal::Vm(login) if login.id == vm => Some(login),
+            _ => self.presence.membership().open_login(vm).cloned(),
+        };
+        match (login, change) {
+            (None, _) => Next::failed(Failure::NotAuthorized),
+            (Some(_), None) => Next::failed(Failure::InvalidVmShape),
+            (Some(login), Some(change)) => {
+                let stage = Stage::Update { login: login.clone() };
+                Next::Work { work: Work::Write(Write::Update { login, token: None, change }), stage }
             }
-            _ => Next::failed(Failure::NotAuthorized),
         }
     }
 
@@ -102,7 +95,7 @@ impl App {
             return Next::failed(Failure::Busy);
         }
         match membership {
-            Membership::Authorized => self.add_member(vm, membership),
+            Membership::Authorized => self.add_member(login, membership),
             Membership::Connected => {
                 let write = Write::Connect { login: login.clone(), rehash: None, now };
                 let stage = Stage::JoinStore { login, membership, scope: None };
@@ -111,8 +104,8 @@ impl App {
         }
     }
 
-    fn add_member(&mut self, vm: VmId, membership: Membership) -> Next<Stage> {
-        match self.presence.membership_mut().authorize(vm, membership) {
+    fn add_member(&mut self, login: Login, membership: Membership) -> Next<Stage> {
+        match self.presence.membership_mut().authorize(login, membership) {
             Ok(()) => joined(membership),
             Err(_) => Next::failed(Failure::Busy),
         }
@@ -160,21 +153,15 @@ impl App {
         Next::Work { work: Work::Write(write), stage }
     }
 
-    /// The login of a VM that is authorized for every client, by its stored credentials. A VM that was removed or has
-    /// got a password is no longer authorized.
-    fn authorized(&mut self, vm: VmId, credentials: Option<Credentials>) -> Result<Login, Failure> {
-        match credentials {
-            Some(Credentials { login, password_hash: None, .. })
-                if self.presence.membership().is_authorized_for_all(vm) =>
-            {
-                Ok(login)
-            }
-            Some(Credentials { password_hash: None, .. }) => Err(Failure::NotAuthorized),
-            _ => {
-                self.presence.membership_mut().release(vm);
-                Err(Failure::NotAuthorized)
-            }
+    /// Whether a VM is authorized for every client, by its stored credentials. One that was removed or has got a password
+    /// no longer is.
+    fn check_authorized(&mut self, vm: VmId, credentials: Option<Credentials>) -> Result<(), Failure> {
+        let is_open = credentials.is_some_and(|credentials| credentials.password_hash.is_none());
+        let was_authorized = self.presence.membership().is_authorized_for_all(vm);
+        if !is_open {
+            self.presence.membership_mut().release(vm);
         }
+        if is_open && was_authorized { Ok(()) } else { Err(Failure::NotAuthorized) }
     }
 }
 
@@ -197,9 +184,7 @@ impl StageInfo for Stage {
     fn subject(&self) -> Subject {
         match self {
             Stage::Add => Subject::None,
-            Stage::Join { vm, .. } | Stage::Logout { vm } | Stage::FindForUpdate { vm, .. } => {
-                Subject::Number(*vm)
-            }
+            Stage::Join { vm, .. } | Stage::Logout { vm } => Subject::Number(*vm),
             Stage::JoinStore { login, scope: None, .. } | Stage::Update { login } => {
                 Subject::Number(login.id)
             }
@@ -222,11 +207,9 @@ impl StageInfo for Stage {
                 app.presence.membership_mut().release(login.id);
                 Failure::NotAuthorized
             }
-            Stage::Add
-            | Stage::Join { .. }
-            | Stage::JoinVerify { .. }
-            | Stage::Logout { .. }
-            | Stage::FindForUpdate { .. } => Failure::AuthenticationRequired,
+            Stage::Add | Stage::Join { .. } | Stage::JoinVerify { .. } | Stage::Logout { .. } => {
+                Failure::AuthenticationRequired
+            }
         }
     }
 }
@@ -255,16 +238,16 @@ impl Continue for Stage {
             Stage::JoinStore { login, membership, scope } => {
                 result.written()?;
                 match scope {
-                    None => return Ok(app.add_member(login.id, membership)),
+                    None => return Ok(app.add_member(login, membership)),
                     Some(Scope::Connection) => app.presence.log_in(conn, login, None),
                     Some(Scope::Request) => app.presence.note_request(conn, login.id),
                 }
                 joined(membership)
             }
             Stage::Logout { vm } => {
-                let found = app.authorized(vm, result.credentials()?);
+                let found = app.check_authorized(vm, result.credentials()?);
                 app.presence.membership_mut().release(vm);
-                found.map_or_else(Next::failed, |_| answer(ActionAnswer::LoggedOut))
+                found.map_or_else(Next::failed, |()| answer(ActionAnswer::LoggedOut))
             }
             Stage::RevokeTokens { .. } => {
                 result.written()?;
@@ -272,9 +255,6 @@ impl Continue for Stage {
                 app.presence.forget_tokens(conn);
                 answer(ActionAnswer::LoggedOut)
             }
-            Stage::FindForUpdate { vm, change } => app
-                .authorized(vm, result.credentials()?)
-                .map_or_else(Next::failed, |login| update(login, change)),
             Stage::Update { .. } => {
                 result.written()?;
                 Next::Answer(Answer::Updated)
