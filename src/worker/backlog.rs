@@ -7,12 +7,17 @@
 //! A job that hit a lock timeout is tried again alone, in alternation with batches of other jobs: the lock may be
 //! one that only another job of its batch needed.
 //!
+//! Writes of one account are done in order, however many threads there are: while a thread runs some, the later ones
+//! stay in the queue, and so they do until one that hit a lock timeout has been tried again. Those that the client
+//! has been told are not done, or of unknown outcome, hold up none.
+//!
 //! Invariant: the total weight is within the limit, or there is one job only.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use super::fair_queue::FairQueue;
-use super::job::{Job, Priority, QueueFull};
+use super::fair_queue::{Accounts, FairQueue};
+use super::job::{Job, JobState, Priority, QueueFull, RunId};
 use crate::limits;
 use crate::work::Lane;
 
@@ -30,6 +35,8 @@ pub struct Backlog {
     retries_weight: usize,
     /// Whether one of them runs next.
     is_retry_next: bool,
+    /// The runs that hold up later jobs of the same accounts, and their jobs.
+    running: BTreeMap<RunId, Vec<(Accounts, Arc<JobState>)>>,
     jobs_max: usize,
 }
 
@@ -38,6 +45,13 @@ pub struct Backlog {
 pub enum BatchPolicy {
     /// All jobs up to the limits: they gain from running together.
     All {
+        /// The maximum number of jobs.
+        max: usize,
+        /// The maximum total weight; a single job may exceed it.
+        weight_max: usize,
+    },
+    /// The same, and one thread at a time runs the jobs of an account, in order.
+    InOrder {
         /// The maximum number of jobs.
         max: usize,
         /// The maximum total weight; a single job may exceed it.
@@ -55,7 +69,7 @@ impl BatchPolicy {
     pub fn of(lane: Lane) -> BatchPolicy {
         match lane {
             Lane::Read => BatchPolicy::EvenShare { max: limits::READS_PER_BATCH_MAX },
-            Lane::Write => BatchPolicy::All {
+            Lane::Write => BatchPolicy::InOrder {
                 max: limits::WRITES_PER_COMMIT_MAX,
                 weight_max: limits::POINTS_PER_COMMIT_MAX,
             },
@@ -114,7 +128,7 @@ impl Backlog {
             self.passed_over = 0;
             return self.jobs.pop_charged(weight_max, is_charged);
         }
-        if self.jobs.is_empty() || self.passed_over + 1 >= limits::LOW_PRIORITY_INTERVAL {
+        if self.jobs.ready() == 0 || self.passed_over + 1 >= limits::LOW_PRIORITY_INTERVAL {
             self.passed_over = 0;
             return self.low_priority.pop_charged(weight_max, is_charged);
         }
@@ -122,15 +136,48 @@ impl Backlog {
         self.jobs.pop_charged(weight_max, is_charged)
     }
 
-    /// Adds a job that hit a lock timeout.
-    pub fn requeue(&mut self, job: Job) {
-        self.retries_weight += job.weight;
-        self.retries.push_back(job);
+    /// Takes the next jobs for one of `threads` threads, which runs them as `run`: [`Backlog::end_run`] must follow.
+    pub fn take(&mut self, batch: BatchPolicy, threads: usize, run: RunId) -> Vec<Job> {
+        let taken = self.take_batch(batch, threads);
+        if matches!(batch, BatchPolicy::InOrder { .. }) && !taken.is_empty() {
+            taken.iter().for_each(|job| self.jobs.hold(job.accounts));
+            let running = taken.iter().map(|job| (job.accounts, Arc::clone(&job.state)));
+            self.running.insert(run, running.collect());
+        }
+        taken
     }
 
-    /// Takes the next jobs for one of `threads` threads.
-    pub fn take(&mut self, batch: BatchPolicy, threads: usize) -> Vec<Job> {
-        let has_others = self.len() > self.retries.len();
+    /// Ends `run`; those of its jobs that hit a lock timeout run `again`, the first of each account alone.
+    pub fn end_run(&mut self, run: RunId, again: Vec<Job>) {
+        let running = self.running.remove(&run);
+        let is_in_order = running.is_some();
+        running.into_iter().flatten().for_each(|(accounts, _)| self.jobs.release(accounts));
+        let (mut retried, mut rest) = (BTreeSet::new(), Vec::new());
+        for job in again {
+            if is_in_order && !retried.insert(job.accounts) {
+                rest.push(job);
+                continue;
+            }
+            self.retries_weight += job.weight;
+            self.retries.push_back(job);
+        }
+        retried.into_iter().for_each(|accounts| self.jobs.hold(accounts));
+        rest.into_iter().rev().for_each(|job| self.jobs.push_first(job.accounts, job.weight, job));
+    }
+
+    /// Notes that jobs of `run`, which may never end, were abandoned: they hold up no later ones.
+    pub fn give_up(&mut self, run: RunId) {
+        let Some(running) = self.running.get_mut(&run) else { return };
+        let abandoned: Vec<_> = running.extract_if(.., |(_, state)| state.is_abandoned()).collect();
+        for (accounts, _) in abandoned {
+            if running.iter().all(|(others, _)| *others != accounts) {
+                self.jobs.release(accounts);
+            }
+        }
+    }
+
+    fn take_batch(&mut self, batch: BatchPolicy, threads: usize) -> Vec<Job> {
+        let has_others = self.ready() > self.retries.len();
         if (self.is_retry_next || !has_others)
             && let Some(job) = self.retries.pop_front()
         {
@@ -140,10 +187,12 @@ impl Backlog {
         }
         self.is_retry_next = !self.retries.is_empty();
         let (max, mut weight_left) = match batch {
-            BatchPolicy::All { max, weight_max } => (max, weight_max),
-            BatchPolicy::EvenShare { max } => (self.len().div_ceil(threads).min(max), usize::MAX),
+            BatchPolicy::All { max, weight_max } | BatchPolicy::InOrder { max, weight_max } => {
+                (max, weight_max)
+            }
+            BatchPolicy::EvenShare { max } => (self.queued().div_ceil(threads).min(max), usize::MAX),
         };
-        let mut taken = Vec::with_capacity(max.min(self.len()));
+        let mut taken = Vec::with_capacity(max.min(self.queued()));
         while taken.len() < max
             && let Some(job) = self.pop(if taken.is_empty() { usize::MAX } else { weight_left })
         {
@@ -166,17 +215,18 @@ impl Backlog {
         all.extend(self.pages.drain(..));
         all.extend(self.retries.drain(..));
         self.retries_weight = 0;
+        self.running.clear();
         all
     }
 
     /// Number of waiting jobs.
-    pub fn len(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.jobs.len() + self.low_priority.len() + self.pages.len() + self.retries.len()
     }
 
-    /// Whether no job waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Number of jobs that can be taken now.
+    pub fn ready(&self) -> usize {
+        self.jobs.ready() + self.low_priority.len() + self.pages.len() + self.retries.len()
     }
 
     fn has_room(&self, weight: usize) -> bool {
@@ -190,158 +240,5 @@ impl Backlog {
 const PAGES_CAPACITY_KEPT: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Instant;
-    use crate::ids::{ConnId, RequestKey, RequestSeq, VmId};
-    use crate::model::VmName;
-    use crate::work::pages::PageRequest;
-    use crate::work::{Read, Requester, Work};
-    use crate::worker::{Account, JobKey};
-    use std::sync::Arc;
-
-    const ALL: BatchPolicy = BatchPolicy::All { max: 99, weight_max: usize::MAX };
-
-    /// A look-up of the connection `index`.
-    fn lookup(number: u64, index: u32) -> Job {
-        let request_key = RequestKey { conn: ConnId { index, generation: 1 }, seq: RequestSeq(number) };
-        let accounts = (Account::Connection(request_key.conn), None);
-        let key = JobKey { request_key, job: number };
-        let work = Work::Read(Read::FindCredentials { name: VmName::from_store("a") });
-        let (priority, deadline, state) = (Priority::Normal, Instant::ORIGIN, Arc::default());
-        Job { key, work, priority, accounts, weight: 1, deadline, state }
-    }
-
-    fn page(number: u64, priority: Priority) -> Job {
-        let page = PageRequest::Vms { after: VmId(0), rows_max: 1 };
-        let work = Work::Read(Read::ListPage { requester: Requester::AnyClient(None), page });
-        Job { work, priority, ..lookup(number, number as u32) }
-    }
-
-    fn heavy(number: u64, index: u32, weight: usize) -> Job {
-        Job { weight, ..lookup(number, index) }
-    }
-
-    fn numbers(jobs: Vec<Job>) -> Vec<u64> {
-        jobs.iter().map(|job| job.key.job).collect()
-    }
-
-    #[track_caller]
-    fn push(backlog: &mut Backlog, job: Job) {
-        assert!(backlog.push(job).expect("there is room").is_empty());
-    }
-
-    #[test]
-    fn pages_are_first_in_first_out_after_lookups() {
-        let mut backlog = Backlog::new(9);
-        push(&mut backlog, page(1, Priority::Normal));
-        push(&mut backlog, page(2, Priority::Reserved));
-        push(&mut backlog, lookup(3, 3));
-        push(&mut backlog, page(4, Priority::Normal));
-        assert_eq!(numbers(backlog.take(ALL, 1)), [3, 1, 2, 4]);
-    }
-
-    #[test]
-    fn reserved_pages_fit_a_full_queue_and_take_no_other_slots() {
-        let mut backlog = Backlog::new(1);
-        push(&mut backlog, page(1, Priority::Normal));
-        push(&mut backlog, page(2, Priority::Reserved));
-        assert_eq!(backlog.push(page(3, Priority::Normal)).map(numbers), Err(QueueFull));
-        push(&mut backlog, lookup(4, 4));
-        assert_eq!(backlog.push(lookup(5, 5)).map(numbers), Err(QueueFull), "no account has more queued");
-        assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1, 2]);
-    }
-
-    #[test]
-    fn lookups_do_not_starve_pages() {
-        let mut backlog = Backlog::new(99);
-        (10..20).for_each(|number| push(&mut backlog, lookup(number, 1)));
-        (1..=3).for_each(|number| push(&mut backlog, page(number, Priority::Normal)));
-        let batch = BatchPolicy::EvenShare { max: 4 };
-        assert_eq!(numbers(backlog.take(batch, 1)), [10, 11, 12, 13, 1]);
-    }
-
-    #[test]
-    fn an_even_share_leaves_jobs_for_other_threads() {
-        let mut backlog = Backlog::new(9);
-        (1..=5).for_each(|number| push(&mut backlog, lookup(number, 1)));
-        let mut share = |max| backlog.take(BatchPolicy::EvenShare { max }, 2).len();
-        assert_eq!([share(9), share(9), share(9), share(9)], [3, 1, 1, 0]);
-        let mut backlog = Backlog::new(9);
-        (1..=9).for_each(|number| push(&mut backlog, lookup(number, 1)));
-        assert_eq!(backlog.take(BatchPolicy::EvenShare { max: 2 }, 2).len(), 2, "no more than at most");
-    }
-
-    #[test]
-    fn a_batch_is_limited_by_weight_but_takes_at_least_one_job() {
-        let mut backlog = Backlog::new(9);
-        for (number, weight) in [(1, 2), (2, 3), (3, 9), (4, 1), (5, 1)] {
-            push(&mut backlog, heavy(number, 1, weight));
-        }
-        let mut taken = || numbers(backlog.take(BatchPolicy::All { max: 9, weight_max: 5 }, 1));
-        assert_eq!([taken(), taken(), taken(), taken()], [vec![1, 2], vec![3], vec![4, 5], vec![]]);
-    }
-
-    #[test]
-    fn queued_weight_is_bounded_by_evicting_the_heaviest_account() {
-        let most = limits::QUEUED_WEIGHT_MAX;
-        let mut backlog = Backlog::new(9);
-        push(&mut backlog, heavy(1, 1, most / 2));
-        push(&mut backlog, heavy(2, 1, most / 2));
-        assert_eq!(backlog.push(heavy(3, 1, 1)).map(numbers), Err(QueueFull));
-        assert_eq!(backlog.push(lookup(4, 2)).map(numbers), Ok(vec![2]));
-        assert_eq!(numbers(backlog.take(ALL, 1)), [4, 1]);
-        push(&mut backlog, heavy(5, 1, 2 * most));
-        assert_eq!(numbers(backlog.take(ALL, 1)), [5], "one has room whatever it weighs");
-    }
-
-    #[test]
-    fn low_priority_jobs_are_not_starved_and_are_evicted_first() {
-        let later = |number| Job { priority: Priority::Low, ..lookup(number, 1) };
-        let mut backlog = Backlog::new(8);
-        (1..=2).for_each(|number| push(&mut backlog, later(number)));
-        (3..=8).for_each(|number| push(&mut backlog, lookup(number, 2)));
-        assert_eq!(backlog.push(lookup(9, 2)).map(numbers), Ok(vec![2]), "whatever the others have waiting");
-        assert_eq!(backlog.push(Job { priority: Priority::Low, ..lookup(2, 3) }).map(numbers), Ok(vec![9]));
-        let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
-        let order: Vec<u64> = (0..8).flat_map(|_| numbers(backlog.take(one, 1))).collect();
-        assert_eq!(limits::LOW_PRIORITY_INTERVAL, 4);
-        assert_eq!(order, [3, 4, 5, 1, 6, 7, 8, 2]);
-    }
-
-    #[test]
-    fn abandoned_jobs_are_not_charged() {
-        let mut backlog = Backlog::new(9);
-        for number in 1..=3 {
-            let job = lookup(number, 1);
-            job.state.abandon();
-            push(&mut backlog, job);
-        }
-        (5..=7).for_each(|number| push(&mut backlog, lookup(number, 2)));
-        let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
-        let order: Vec<u64> = (0..4).flat_map(|_| numbers(backlog.take(one, 1))).collect();
-        assert_eq!(order, [1, 2, 3, 5]);
-        push(&mut backlog, lookup(4, 1));
-        assert_eq!(numbers(backlog.take(ALL, 1)), [6, 4, 7], "its turn is the next but one");
-    }
-
-    #[test]
-    fn a_requeued_job_fits_a_full_queue() {
-        let mut backlog = Backlog::new(1);
-        push(&mut backlog, lookup(2, 2));
-        backlog.requeue(lookup(1, 1));
-        assert_eq!(backlog.push(lookup(3, 3)).map(numbers), Err(QueueFull));
-        assert_eq!([(); 2].map(|()| numbers(backlog.take(ALL, 1))), [[2], [1]]);
-    }
-
-    #[test]
-    fn retries_run_alone_and_alternate_with_batches() {
-        let mut backlog = Backlog::new(99);
-        (1..=3).for_each(|number| backlog.requeue(lookup(number, 1)));
-        (10..=13).for_each(|number| push(&mut backlog, lookup(number, 2)));
-        push(&mut backlog, page(20, Priority::Normal));
-        let two = BatchPolicy::All { max: 2, weight_max: usize::MAX };
-        let order = [(); 6].map(|()| numbers(backlog.take(two, 1)));
-        assert_eq!(order, [vec![10, 11, 20], vec![1], vec![12, 13], vec![2], vec![3], vec![]]);
-    }
-}
+#[path = "backlog_tests.rs"]
+mod tests;

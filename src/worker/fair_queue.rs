@@ -5,6 +5,8 @@
 //! Shenker, 1989). Of two accounts, the one with the higher charge counts. An account that returns after a
 //! pause starts at the queue's virtual time: idling earns no credit, and a short pause clears no charge.
 //!
+//! A flow can be held: its jobs stay until it is released, and others run meanwhile.
+//!
 //! Invariants: jobs of one flow leave in order; a job of a known flow allocates nothing.
 
 use std::cmp::Reverse;
@@ -40,7 +42,7 @@ pub type Accounts = (Account, Option<Account>);
 pub(crate) struct FairQueue<T> {
     usage: BTreeMap<Account, AccountUsage>,
     flows: BTreeMap<Accounts, Flow<T>>,
-    /// One entry for each flow with jobs. An entry that has become too early is corrected when it reaches
+    /// One entry for each flow with jobs that is not held. An entry that has become too early is corrected when it reaches
     /// the front.
     schedule: BinaryHeap<Reverse<ScheduleEntry>>,
     /// The charge that an account with jobs always queued would have now.
@@ -49,6 +51,8 @@ pub(crate) struct FairQueue<T> {
     charged_max: u64,
     next_order: u64,
     length: usize,
+    /// The jobs of held flows among them.
+    held: usize,
     weight: usize,
     /// The number of flows and accounts after the last clean-up.
     retained: usize,
@@ -66,6 +70,7 @@ struct AccountUsage {
 struct Flow<T> {
     jobs: VecDeque<QueuedJob<T>>,
     is_scheduled: bool,
+    is_held: bool,
 }
 
 struct QueuedJob<T> {
@@ -95,6 +100,7 @@ impl<T> Default for FairQueue<T> {
             charged_max: 0,
             next_order: 0,
             length: 0,
+            held: 0,
             weight: 0,
             retained: 0,
         }
@@ -105,6 +111,21 @@ impl<T> FairQueue<T> {
     /// Adds a job.
     pub(crate) fn push(&mut self, accounts: Accounts, weight: usize, job: T) {
         self.forget_idle();
+        self.add(accounts, weight, job, VecDeque::push_back);
+    }
+
+    /// Adds a job before the others of its flow.
+    pub(crate) fn push_first(&mut self, accounts: Accounts, weight: usize, job: T) {
+        self.add(accounts, weight, job, VecDeque::push_front);
+    }
+
+    fn add(
+        &mut self,
+        accounts: Accounts,
+        weight: usize,
+        job: T,
+        push: impl FnOnce(&mut VecDeque<QueuedJob<T>>, QueuedJob<T>),
+    ) {
         for account in both(accounts) {
             let usage = self.usage.entry(account).or_default();
             if usage.queued_weight == 0 {
@@ -112,15 +133,40 @@ impl<T> FairQueue<T> {
             }
             usage.queued_weight += weight;
         }
-        let new_flow = || Flow { jobs: VecDeque::new(), is_scheduled: false };
-        let flow = self.flows.entry(accounts).or_insert_with(new_flow);
-        flow.jobs.push_back(QueuedJob { order: self.next_order, weight, job });
-        if !std::mem::replace(&mut flow.is_scheduled, true) {
-            self.schedule.extend(schedule_entry(accounts, flow, &self.usage).map(Reverse));
-        }
+        let flow = self.flows.entry(accounts).or_insert_with(Flow::new);
+        push(&mut flow.jobs, QueuedJob { order: self.next_order, weight, job });
         self.next_order += 1;
         self.length += 1;
+        self.held += usize::from(flow.is_held);
         self.weight += weight;
+        self.schedule_flow(accounts);
+    }
+
+    /// Holds the jobs of `accounts` until they are released.
+    pub(crate) fn hold(&mut self, accounts: Accounts) {
+        let flow = self.flows.entry(accounts).or_insert_with(Flow::new);
+        if !std::mem::replace(&mut flow.is_held, true) {
+            self.held += flow.jobs.len();
+        }
+    }
+
+    /// Lets the jobs of `accounts` leave again.
+    pub(crate) fn release(&mut self, accounts: Accounts) {
+        let Some(flow) = self.flows.get_mut(&accounts).filter(|flow| flow.is_held) else { return };
+        flow.is_held = false;
+        self.held -= flow.jobs.len();
+        self.schedule_flow(accounts);
+    }
+
+    /// Schedules the flow of `accounts`, if it has jobs that may leave.
+    fn schedule_flow(&mut self, accounts: Accounts) {
+        if let Some(flow) = self.flows.get_mut(&accounts)
+            && !flow.is_scheduled
+            && let Some(entry) = schedule_entry(accounts, flow, &self.usage)
+        {
+            flow.is_scheduled = true;
+            self.schedule.push(Reverse(entry));
+        }
     }
 
     /// Takes the next job, if it weighs at most `weight_max`.
@@ -171,17 +217,26 @@ impl<T> FairQueue<T> {
         let flow = self.flows.get_mut(&evicted)?;
         let QueuedJob { weight, job, .. } = flow.jobs.pop_back()?;
         flow.shrink();
+        self.held -= usize::from(flow.is_held);
         self.remove_from_totals(evicted, weight, 0);
         Some(job)
     }
 
-    /// Takes all jobs.
+    /// Takes all jobs, and releases all flows.
     pub(crate) fn drain(&mut self) -> Vec<T> {
+        let held: Vec<Accounts> =
+            self.flows.iter().filter(|(_, flow)| flow.is_held).map(|(accounts, _)| *accounts).collect();
+        held.into_iter().for_each(|accounts| self.release(accounts));
         std::iter::from_fn(|| self.pop(usize::MAX)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.length
+    }
+
+    /// The number of jobs that are not held.
+    pub(crate) fn ready(&self) -> usize {
+        self.length - self.held
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -228,16 +283,26 @@ impl<T> FairQueue<T> {
         if self.flows.len() + self.usage.len() < 2 * self.retained + FORGET_THRESHOLD {
             return;
         }
-        self.flows.retain(|_, flow| !flow.jobs.is_empty());
+        self.flows.retain(|_, flow| !flow.jobs.is_empty() || flow.is_held);
         self.usage.retain(|_, usage| usage.queued_weight > 0 || usage.charged > self.virtual_time);
         let entries =
             self.flows.iter().filter_map(|(accounts, flow)| schedule_entry(*accounts, flow, &self.usage));
         self.schedule = entries.map(Reverse).collect();
+        self.flows.values_mut().for_each(|flow| flow.is_scheduled = flow.may_leave());
         self.retained = self.flows.len() + self.usage.len();
     }
 }
 
 impl<T> Flow<T> {
+    fn new() -> Flow<T> {
+        Flow { jobs: VecDeque::new(), is_scheduled: false, is_held: false }
+    }
+
+    /// Whether it has jobs and is not held.
+    fn may_leave(&self) -> bool {
+        !self.jobs.is_empty() && !self.is_held
+    }
+
     /// Releases most of the memory of an empty flow.
     fn shrink(&mut self) {
         if self.jobs.is_empty() {
@@ -250,13 +315,13 @@ fn both((first, second): Accounts) -> impl Iterator<Item = Account> {
     [Some(first), second].into_iter().flatten()
 }
 
-/// The schedule entry of `flow`, which belongs to `accounts`; `None` if it has no jobs.
+/// The schedule entry of `flow`, which belongs to `accounts`; `None` if it has no jobs or is held.
 fn schedule_entry<T>(
     accounts: Accounts,
     flow: &Flow<T>,
     usage: &BTreeMap<Account, AccountUsage>,
 ) -> Option<ScheduleEntry> {
-    let QueuedJob { order, weight, .. } = flow.jobs.front()?;
+    let QueuedJob { order, weight, .. } = flow.jobs.front().filter(|_| !flow.is_held)?;
     let charged = |account| usage.get(&account).map_or(0, |usage| usage.charged);
     let charged_first = charged(accounts.0);
     let charged = accounts.1.map_or(0, charged).max(charged_first) + charge(*weight);
@@ -275,128 +340,5 @@ const JOBS_CAPACITY_KEPT: usize = 16;
 const FORGET_THRESHOLD: usize = 128;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connection(index: u32) -> Accounts {
-        (Account::Connection(ConnId { index, generation: 1 }), None)
-    }
-
-    fn login(user: u32, vm: u64) -> Accounts {
-        (Account::Source(Source::User(Some(user))), Some(Account::Vm(vm)))
-    }
-
-    /// A queue of the given accounts, weights and counts; each job is the index of its entry.
-    fn queue(jobs: &[(Accounts, usize, usize)]) -> FairQueue<usize> {
-        let mut queue = FairQueue::default();
-        for (number, (accounts, weight, count)) in jobs.iter().enumerate() {
-            (0..*count).for_each(|_| queue.push(*accounts, *weight, number));
-        }
-        queue
-    }
-
-    fn next(queue: &mut FairQueue<usize>, count: usize) -> Vec<usize> {
-        (0..count).map_while(|_| queue.pop(usize::MAX)).collect()
-    }
-
-    #[test]
-    fn jobs_of_one_account_are_first_in_first_out() {
-        let mut queue = FairQueue::default();
-        (0..100).for_each(|number| queue.push(connection(1), 1 + number % 7, number));
-        assert_eq!(queue.weight(), (0..100).map(|number| 1 + number % 7).sum::<usize>());
-        assert_eq!(next(&mut queue, 200), (0..100).collect::<Vec<_>>());
-        assert_eq!((queue.len(), queue.weight()), (0, 0));
-    }
-
-    #[test]
-    fn accounts_share_by_weight() {
-        let mut queue = queue(&[(connection(1), 1000, 5), (connection(2), 100, 50)]);
-        let first = next(&mut queue, 22);
-        assert_eq!(first.iter().filter(|number| **number == 0).count(), 2, "{first:?}");
-    }
-
-    #[test]
-    fn a_new_account_is_served_before_those_charged_more() {
-        let crowd: Vec<_> = (1..=40).map(|index| (connection(index), 1000, 8)).collect();
-        let mut queue = queue(&crowd);
-        for round in 0..100 {
-            next(&mut queue, 1 + round % 3);
-            queue.push(connection(99), 1, 99);
-            assert!(next(&mut queue, 2).contains(&99), "in round {round}");
-        }
-    }
-
-    #[test]
-    fn a_stream_of_new_accounts_starves_no_other() {
-        let mut queue = queue(&[(connection(0), 10, 50)]);
-        let mut served = 0;
-        for index in 1..1000 {
-            queue.push(connection(index), 10, 1);
-            queue.push(connection(1000 + index), 10, 1);
-            served += usize::from(queue.pop(usize::MAX) == Some(0));
-        }
-        assert!(served >= 5, "{served}");
-    }
-
-    #[test]
-    fn a_source_and_a_vm_each_have_one_account() {
-        // One source with many VMs, and a second source.
-        let mut one = FairQueue::default();
-        (0..100).for_each(|vm| one.push(login(1, vm), 1, 1));
-        next(&mut one, 10);
-        one.push(login(2, 7), 1, 2);
-        assert!(next(&mut one, 2).contains(&2));
-        // Many sources with one VM, and another source with another VM.
-        let mut many = FairQueue::default();
-        (0..100).for_each(|user| many.push(login(user, 1), 1, 1));
-        next(&mut many, 10);
-        many.push(login(200, 2), 1, 2);
-        assert!(next(&mut many, 2).contains(&2));
-        // A second source with the same VM as a source with many jobs.
-        let mut same = FairQueue::default();
-        (0..100).for_each(|_| same.push(login(1, 1), 1, 1));
-        next(&mut same, 10);
-        same.push(login(2, 1), 1, 2);
-        assert!(next(&mut same, 2).contains(&2));
-        // The same, repeatedly.
-        for _ in 0..20 {
-            next(&mut same, 3);
-            same.push(login(2, 1), 1, 2);
-            assert!(next(&mut same, 2).contains(&2));
-        }
-        // The same source with another VM.
-        let mut vms = FairQueue::default();
-        (0..100).for_each(|_| vms.push(login(1, 1), 1, 1));
-        next(&mut vms, 10);
-        vms.push(login(1, 2), 1, 2);
-        next(&mut vms, 20);
-        assert_eq!(vms.len(), 71, "nothing is lost");
-    }
-
-    #[test]
-    fn the_newest_job_of_the_heaviest_account_is_evicted_for_a_lighter_one() {
-        let mut queue = FairQueue::default();
-        (0..5).for_each(|number| queue.push(login(1, 1), 1, number));
-        (5..8).for_each(|number| queue.push(login(2, 2), 1, number));
-        assert_eq!(queue.pop_newest_of_heaviest(login(1, 1), 1), None, "it is the heaviest itself");
-        assert_eq!(queue.pop_newest_of_heaviest(login(3, 3), 1), Some(4));
-        assert_eq!(queue.pop_newest_of_heaviest(login(2, 2), 1), None, "it would have as many");
-        let mut crowd = FairQueue::default();
-        (0..5).for_each(|user| crowd.push(login(user as u32, 1), 1, user));
-        assert_eq!(crowd.pop_newest_of_heaviest(login(9, 2), 1), Some(4), "the VM has the most");
-        assert_eq!(crowd.pop_newest_of_heaviest(login(9, 1), 1), None);
-        assert_eq!(next(&mut crowd, 9), [0, 1, 2, 3]);
-    }
-
-    #[test]
-    fn idle_accounts_are_forgotten() {
-        let mut queue = FairQueue::default();
-        queue.push(connection(0), 1, 0);
-        for index in 1..10_000 {
-            queue.push(connection(index), 1, 1);
-            queue.pop(usize::MAX);
-        }
-        assert!(queue.flows.len() + queue.usage.len() < 1000);
-        assert_eq!(queue.len(), 1);
-    }
-}
+#[path = "fair_queue_tests.rs"]
+mod tests;

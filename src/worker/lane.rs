@@ -62,7 +62,7 @@ impl LaneQueue {
     /// Wakes as many idle threads as there are jobs for.
     pub(super) fn notify(&self) {
         let state = self.lock();
-        let missing = state.jobs.len().saturating_sub(state.notified);
+        let missing = state.jobs.ready().saturating_sub(state.notified);
         self.notify_idle(state, missing);
     }
 
@@ -71,26 +71,30 @@ impl LaneQueue {
     pub(super) fn take(&self, batch: BatchPolicy, idle: Duration) -> Option<(RunId, Vec<Job>)> {
         let mut state = self.wait(idle);
         let threads = state.threads_max;
-        let batch = state.jobs.take(batch, threads);
+        let run = RunId(state.next_run);
+        let batch = state.jobs.take(batch, threads, run);
         if batch.is_empty() {
             state.threads -= 1;
             return None;
         }
-        let run = RunId(state.next_run);
         state.next_run += 1;
         state.running.push(run);
+        // Those that were held when they arrived have woken no thread.
+        let left = state.jobs.ready().min(1);
+        self.notify_idle(state, left);
         Some((run, batch))
     }
 
-    /// Marks the thread of `run` as stuck; returns whether the caller must start another.
+    /// Marks the thread of `run` as stuck, of which another job was abandoned; returns whether the caller must start
+    /// another.
     pub(super) fn replace_thread(&self, run: RunId) -> bool {
         let mut state = self.lock();
-        if state.stuck.len() >= state.stuck_max || !remove(&mut state.running, run) {
-            return false;
+        state.jobs.give_up(run);
+        if state.stuck.len() < state.stuck_max && remove(&mut state.running, run) {
+            state.stuck.push(run);
+            state.threads -= 1;
         }
-        state.stuck.push(run);
-        state.threads -= 1;
-        if state.jobs.is_empty() {
+        if state.jobs.ready() == 0 {
             return false;
         }
         let starts_thread = state.claim_thread();
@@ -103,16 +107,17 @@ impl LaneQueue {
     pub(super) fn end_run(&self, run: RunId, again: Vec<Job>) -> bool {
         let mut state = self.lock();
         state.done += 1;
-        // In both cases some thread will look: this one, or as many as there may be.
-        let is_notified = usize::from(!again.is_empty());
-        again.into_iter().for_each(|job| state.jobs.requeue(job));
+        let has_retries = !again.is_empty();
+        state.jobs.end_run(run, again);
         let continues = remove(&mut state.running, run) || {
             remove(&mut state.stuck, run);
             let has_room = state.threads < state.threads_max;
             state.threads += usize::from(has_room);
             has_room
         };
-        self.notify_idle(state, is_notified);
+        // Some thread will look for what can be taken now: this one, or as many as there may be.
+        let must_notify = has_retries || !continues && state.jobs.ready() > 0;
+        self.notify_idle(state, usize::from(must_notify));
         continues
     }
 
@@ -138,7 +143,7 @@ impl LaneQueue {
     pub(super) fn status(&self) -> LaneStatus {
         let state = self.lock();
         LaneStatus {
-            queued: state.jobs.len(),
+            queued: state.jobs.queued(),
             threads: state.threads,
             stuck: state.stuck.len(),
             running: state.running.len() + state.stuck.len(),
@@ -149,7 +154,7 @@ impl LaneQueue {
     /// Waits until there are jobs, the lane is closed, or no notification has come for `idle`.
     fn wait(&self, idle: Duration) -> MutexGuard<'_, LaneState> {
         let (mut state, mut timed_out) = (self.lock(), false);
-        while state.jobs.is_empty() && !state.closed && !timed_out {
+        while state.jobs.ready() == 0 && !state.closed && !timed_out {
             state.idle += 1;
             let (woken, waited) =
                 self.arrived.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
@@ -185,7 +190,7 @@ fn remove(runs: &mut Vec<RunId>, run: RunId) -> bool {
 impl LaneState {
     /// Whether a thread must be started for the queued jobs; counts it.
     fn claim_thread(&mut self) -> bool {
-        let is_needed = self.idle < self.jobs.len() && self.threads < self.threads_max;
+        let is_needed = self.idle < self.jobs.ready() && self.threads < self.threads_max;
         self.threads += usize::from(is_needed);
         is_needed
     }
@@ -197,7 +202,7 @@ mod tests {
     use crate::clock::Instant;
     use crate::ids::{ConnId, RequestKey, RequestSeq};
     use crate::model::Secret;
-    use crate::work::{Hash, Work};
+    use crate::work::{Hash, Lane, Work};
     use crate::worker::{Account, JobKey, Priority};
     use std::sync::Arc;
 
@@ -307,6 +312,43 @@ mod tests {
         assert_eq!(push(&lane, job(3)), Err(QueueFull));
         assert_eq!(take(&lane, 9).1, [2]);
         assert_eq!(take(&lane, 9).1, [1]);
+    }
+
+    /// As [`take`], where jobs of one connection run in order.
+    fn take_in_order(lane: &LaneQueue) -> (RunId, Vec<u64>) {
+        let batch = BatchPolicy::InOrder { max: 1, weight_max: usize::MAX };
+        let (run, jobs) = lane.take(batch, Duration::ZERO).expect("there are jobs");
+        (run, jobs.iter().map(|job| job.key.job).collect())
+    }
+
+    #[test]
+    fn no_thread_is_used_for_jobs_that_wait_for_another() {
+        let lane = LaneQueue::new(9, 2, 2);
+        assert_eq!(push(&lane, job(1)), Ok(true));
+        let (first, _) = take_in_order(&lane);
+        assert_eq!(push(&lane, job(2)), Ok(false), "it waits for the first");
+        let batch = BatchPolicy::InOrder { max: 1, weight_max: usize::MAX };
+        let other_connection = Job { accounts: (Account::Vm(1), None), ..job(3) };
+        assert_eq!(push(&lane, other_connection), Ok(true));
+        let (second, jobs) = take_in_order(&lane);
+        assert_eq!(jobs, [3]);
+        assert!(lane.end_run(second, Vec::new()));
+        assert!(lane.take(batch, Duration::ZERO).is_none(), "the thread exits");
+        assert!(lane.end_run(first, Vec::new()));
+        assert_eq!(take_in_order(&lane).1, [2]);
+    }
+
+    #[test]
+    fn jobs_that_waited_for_a_stuck_thread_get_another() {
+        let lane = LaneQueue::new(9, 1, 1);
+        assert_eq!(push(&lane, job(1)), Ok(true));
+        let (run, jobs) = lane.take(BatchPolicy::of(Lane::Write), Duration::ZERO).expect("a job");
+        assert_eq!(push(&lane, job(2)), Ok(false));
+        assert!(!lane.replace_thread(run), "what waits for it still does");
+        jobs[0].state.abandon();
+        assert!(lane.replace_thread(run));
+        assert_eq!(take_in_order(&lane).1, [2]);
+        assert!(!lane.end_run(run, Vec::new()), "its place is taken");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! A connection that always has jobs queued must not delay or displace the jobs of others: a job is refused or evicted
 //! only in favour of connections with less queued, and while two connections both have jobs queued, neither gets much
-//! more done than the other.
+//! more done than the other. A connection whose writes are under way has to wait for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::verification::{Verification, ensure};
 use vmherd::internals::work::Lane;
-use vmherd::internals::worker::{Account, Job, Priority};
+use vmherd::internals::worker::{Account, Job, JobState, Priority, RunId};
 
 /// The queued jobs of one lane, by account. Jobs of logins and pages of lists have rules of their own.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub(super) struct FairnessMonitor {
     lead_before: BTreeMap<(Account, Account), i64>,
     /// The weight of the heaviest job so far.
     heaviest: i64,
+    /// The accounts whose later jobs wait for a run, with the jobs of the run.
+    held: Vec<(RunId, Account, Arc<JobState>)>,
 }
 
 /// The work of one connection.
@@ -39,15 +42,55 @@ impl FairnessMonitor {
         let own = self.usage.entry(account).or_default();
         own.queued += 1;
         own.queued_weight += job.weight;
-        let Usage { queued, taken, .. } = *own;
-        if queued == 1 {
-            for (other, usage) in
-                self.usage.iter().filter(|(other, usage)| **other != account && usage.queued > 0)
-            {
-                self.lead_before.insert((account, *other), taken - usage.taken);
-                self.lead_before.insert((*other, account), usage.taken - taken);
+        if own.queued == 1 {
+            self.begin_comparing(account);
+        }
+    }
+
+    /// The jobs of `account` may be taken from now on, if there are any.
+    fn begin_comparing(&mut self, account: Account) {
+        let own = self.usage.get(&account).copied().unwrap_or_default();
+        if own.queued == 0 || self.is_held(account) {
+            return;
+        }
+        for (other, usage) in self.usage.iter().filter(|(_, usage)| usage.queued > 0) {
+            if *other != account && !self.is_held(*other) {
+                self.lead_before.insert((account, *other), own.taken - usage.taken);
+                self.lead_before.insert((*other, account), usage.taken - own.taken);
             }
         }
+    }
+
+    fn end_comparing(&mut self, account: Account) {
+        self.lead_before.retain(|(first, second), _| *first != account && *second != account);
+    }
+
+    fn is_held(&self, account: Account) -> bool {
+        self.held.iter().any(|(_, held, _)| *held == account)
+    }
+
+    /// A run of `jobs` begins: later jobs of their accounts wait for it.
+    pub(super) fn begin_run(&mut self, run: RunId, jobs: &[Job]) {
+        for job in jobs {
+            let Some(account) = account_of(job) else { continue };
+            self.held.push((run, account, Arc::clone(&job.state)));
+            self.end_comparing(account);
+        }
+    }
+
+    /// A run has ended.
+    pub(super) fn end_run(&mut self, run: RunId) {
+        self.release(|(of, ..)| *of == run);
+    }
+
+    /// Jobs of a run that may never end were abandoned.
+    pub(super) fn give_up(&mut self, run: RunId) {
+        self.release(|(of, _, state)| *of == run && state.is_abandoned());
+    }
+
+    fn release(&mut self, is_over: impl Fn(&(RunId, Account, Arc<JobState>)) -> bool) {
+        let over: Vec<_> = self.held.extract_if(.., |held| is_over(held)).collect();
+        over.into_iter().for_each(|(_, account, _)| self.begin_comparing(account));
     }
 
     /// `job` was refused because the queue is full.
@@ -101,7 +144,7 @@ impl FairnessMonitor {
         own.queued -= 1;
         own.queued_weight -= job.weight;
         if own.queued == 0 {
-            self.lead_before.retain(|(first, second), _| *first != account && *second != account);
+            self.end_comparing(account);
         }
     }
 }

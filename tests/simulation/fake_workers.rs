@@ -8,6 +8,7 @@ use super::delivery::{Delivery, is_final};
 use super::fairness::FairnessMonitor;
 use super::fake_handlers::FakeHandlers;
 use super::fake_hypervisor::FakeHypervisor;
+use super::fake_runs::{Call, Run};
 use super::fake_tasks::{COST, TaskResult, is_of_points, run_task, with_keys_max};
 use super::fault_config::FaultConfig;
 use super::faulty_store::StoreFaults;
@@ -16,14 +17,13 @@ use super::random::Random;
 use super::trace::Trace;
 use super::verification::{Verification, ensure};
 use vmherd::internals::clock::Instant;
-use vmherd::internals::embed::{HandlerCall, HypervisorCall};
 use vmherd::internals::ids::ConnId;
 use vmherd::internals::limits;
 use vmherd::internals::store::{StoreError, StoreFactory};
 use vmherd::internals::work::password::known_costs;
 use vmherd::internals::work::{Lane, Work, WorkError, WorkerContext};
 use vmherd::internals::worker::{
-    Backlog, BatchPolicy, Completion, Job, JobKey, LaneStatus, Priority, QueueFull, RunId,
+    Backlog, BatchPolicy, Completion, Job, JobKey, JobState, LaneStatus, Priority, QueueFull, RunId,
 };
 
 /// All lanes.
@@ -52,25 +52,6 @@ pub(super) struct FakeWorkers {
     is_announced: bool,
     last_run: u64,
     pub(super) delivery: Delivery,
-}
-
-/// A thread at work.
-struct Run {
-    id: RunId,
-    lane: Lane,
-    /// `None`: never.
-    ends: Option<Instant>,
-    completions: Vec<Completion>,
-    /// A handler or the hypervisor is called at its end.
-    call: Option<(JobKey, Instant, Call)>,
-    /// It was replaced, and no longer counts as a thread of the lane.
-    is_replaced: bool,
-}
-
-/// A call of the embedding program.
-enum Call {
-    Handler(HandlerCall),
-    Hypervisor(HypervisorCall),
 }
 
 /// A job that runs while another thread writes.
@@ -119,7 +100,7 @@ impl FakeWorkers {
         if job.priority == Priority::Normal && self.random.chance(config.full_percent) {
             return Err(QueueFull);
         }
-        if waiting.is_empty() {
+        if waiting.ready() == 0 {
             self.looks[lane] = now + self.random.micros(0, config.job_micros_max);
         }
         waiting.set_jobs_max(config.queue_max);
@@ -155,12 +136,14 @@ impl FakeWorkers {
         let stuck = self.running.iter().filter(|run| run.lane == lane && run.is_replaced).count();
         let Some(run) = self.running.iter_mut().find(|other| other.id == run) else { return Ok(()) };
         run.is_replaced |= stuck < threads * limits::REPLACEMENTS_PER_WORKER;
+        self.waiting[lane as usize].give_up(run.id);
+        self.fairness[lane as usize].give_up(run.id);
         ensure(run.lane == lane, "a run of another lane is given up")
     }
 
     pub(super) fn status(&self, lane: Lane) -> LaneStatus {
         LaneStatus {
-            queued: self.waiting[lane as usize].len(),
+            queued: self.waiting[lane as usize].queued(),
             running: self.running.iter().filter(|run| run.lane == lane).count(),
             done: self.runs_done[lane as usize],
             ..LaneStatus::default()
@@ -178,6 +161,8 @@ impl FakeWorkers {
                 trace.add(now, || format!("run {} ends", run.id.0));
                 self.runs_done[run.lane as usize] += 1;
                 self.done.extend(run.completions);
+                self.do_writes(run.writes, now, config);
+                self.end_run(run.lane, run.id);
                 if let Some((key, deadline, call)) = run.call {
                     self.call(key, deadline, call, now);
                 }
@@ -252,7 +237,7 @@ impl FakeWorkers {
 
     /// When the next job of the lane is begun, if there is one.
     fn begins(&self, lane: Lane, threads: usize) -> Option<Instant> {
-        if self.waiting[lane as usize].is_empty() {
+        if self.waiting[lane as usize].ready() == 0 {
             return None;
         }
         Some(self.thread_free(lane, threads)?.max(self.looks[lane as usize]))
@@ -271,13 +256,14 @@ impl FakeWorkers {
         self.last_run += 1;
         let id = RunId(self.last_run);
         let batch = match BatchPolicy::of(lane) {
-            BatchPolicy::All { max, weight_max } if lane == Lane::Write => {
-                BatchPolicy::All { max: max.min(config.writes_at_once), weight_max }
+            BatchPolicy::InOrder { max, weight_max } => {
+                BatchPolicy::InOrder { max: max.min(config.writes_at_once), weight_max }
             }
             batch => batch,
         };
-        let batch = self.take_queued(lane, batch, config);
-        let (mut keys, mut tasks) = (Vec::new(), Vec::new());
+        let batch = self.take_queued(lane, batch, id, config);
+        let does_at_end = lane == Lane::Write && self.random.chance(50);
+        let (mut keys, mut tasks, mut writes) = (Vec::new(), Vec::new(), Vec::new());
         for job in batch {
             if !job.state.start(id) {
                 trace.add(now, || format!("job {} was abandoned", job.key.job));
@@ -287,6 +273,10 @@ impl FakeWorkers {
             let call = match job.work {
                 Work::Handle(call) => Call::Handler(call),
                 Work::Container(call) => Call::Hypervisor(call),
+                work if does_at_end => {
+                    writes.push((job.key, job.state, with_keys_max(work, config.keys_max)));
+                    continue;
+                }
                 work => {
                     keys.push(job.key);
                     tasks.push(with_keys_max(work, config.keys_max));
@@ -298,9 +288,30 @@ impl FakeWorkers {
         let results = self.run_all(tasks, now, config);
         let completions: Vec<Completion> =
             keys.into_iter().zip(results).map(|(key, result)| Completion { key, result }).collect();
-        if !completions.is_empty() {
-            self.keep_busy(id, lane, completions, now, config);
+        match completions.is_empty() && writes.is_empty() {
+            true => self.end_run(lane, id),
+            false => self.keep_busy(id, lane, completions, now, config).writes = writes,
         }
+    }
+
+    /// Does the writes of a run that ends, except for those that were abandoned: their outcome is unknown.
+    fn do_writes(
+        &mut self,
+        mut writes: Vec<(JobKey, Arc<JobState>, Work)>,
+        now: Instant,
+        config: &FaultConfig,
+    ) {
+        writes.retain(|(_, state, _)| !state.is_abandoned());
+        let keys: Vec<JobKey> = writes.iter().map(|(key, ..)| *key).collect();
+        let tasks = writes.into_iter().map(|(_, _, work)| work).collect();
+        let results = self.run_all(tasks, now, config);
+        self.done.extend(keys.into_iter().zip(results).map(|(key, result)| Completion { key, result }));
+    }
+
+    /// Later jobs of the connections of a run may be taken.
+    fn end_run(&mut self, lane: Lane, run: RunId) {
+        self.waiting[lane as usize].end_run(run, Vec::new());
+        self.fairness[lane as usize].end_run(run);
     }
 
     /// Calls the program, now or at the end of a run that may never end. Its thread is busy until then.
@@ -321,11 +332,9 @@ impl FakeWorkers {
                 None
             }
         };
-        self.keep_busy(id, Lane::Handler, Vec::new(), now, config);
-        if let Some(run) = self.running.last_mut() {
-            run.call = call;
-            run.ends = run.ends.filter(|_| !hangs);
-        }
+        let run = self.keep_busy(id, Lane::Handler, Vec::new(), now, config);
+        run.call = call;
+        run.ends = run.ends.filter(|_| !hangs);
     }
 
     fn call(&mut self, key: JobKey, deadline: Instant, call: Call, now: Instant) {
@@ -336,10 +345,14 @@ impl FakeWorkers {
     }
 
     /// Takes jobs from the queue of `lane`.
-    fn take_queued(&mut self, lane: Lane, batch: BatchPolicy, config: &FaultConfig) -> Vec<Job> {
-        let jobs = self.waiting[lane as usize].take(batch, config.threads);
+    fn take_queued(&mut self, lane: Lane, batch: BatchPolicy, run: RunId, config: &FaultConfig) -> Vec<Job> {
+        let jobs = self.waiting[lane as usize].take(batch, config.threads, run);
+        let fairness = &mut self.fairness[lane as usize];
         for job in &jobs {
-            note(&mut self.unfairness, self.fairness[lane as usize].take(job));
+            note(&mut self.unfairness, fairness.take(job));
+        }
+        if matches!(batch, BatchPolicy::InOrder { .. }) {
+            fairness.begin_run(run, &jobs);
         }
         jobs
     }
@@ -352,14 +365,16 @@ impl FakeWorkers {
         completions: Vec<Completion>,
         now: Instant,
         config: &FaultConfig,
-    ) {
+    ) -> &mut Run {
         let takes = if self.random.chance(config.stuck_percent) {
             self.random.micros(1_000_000, 100_000_000)
         } else {
             self.random.micros(0, config.job_micros_max)
         };
         let ends = Some(now + takes);
-        self.running.push(Run { id, lane, ends, completions, call: None, is_replaced: false });
+        let writes = Vec::new();
+        self.running.push(Run { id, lane, ends, completions, writes, call: None, is_replaced: false });
+        self.running.last_mut().expect("it was just added")
     }
 
     /// Runs `tasks` one by one, sometimes with writes of other threads interleaved, or, if they write, together.
@@ -382,11 +397,12 @@ impl FakeWorkers {
         if !config.writes_behind || self.random.chance(30) {
             return None;
         }
-        let one = BatchPolicy::All { max: 1, weight_max: usize::MAX };
-        let job = self.take_queued(Lane::Write, one, config).pop()?;
+        let one = BatchPolicy::InOrder { max: 1, weight_max: usize::MAX };
         self.last_run += 1;
         let id = RunId(self.last_run);
+        let job = self.take_queued(Lane::Write, one, id, config).pop()?;
         if !job.state.start(id) {
+            self.end_run(Lane::Write, id);
             return None;
         }
         let work = with_keys_max(job.work, config.keys_max);

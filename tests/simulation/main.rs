@@ -33,6 +33,7 @@ mod fake_hypervisor;
 mod fake_jobs;
 #[cfg(feature = "sealed")]
 mod fake_keys;
+mod fake_runs;
 mod fake_tasks;
 mod fake_workers;
 mod fault_config;

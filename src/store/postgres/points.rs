@@ -28,7 +28,7 @@ use crate::model::{Login, MetricKey, MetricValue, NewPoint, Point, Series};
 pub(super) struct PointBatch<'w> {
     /// The number of series, read under its lock, if a put needs it and no other transaction has locked it.
     pub(super) series_total: Option<RowTotal>,
-    /// Keys whose series another transaction has locked for removal.
+    /// Keys whose series another transaction has locked for removal, and those of the puts that are skipped for it.
     locked_keys: HashSet<MetricKey>,
     /// The ids of existing series, locked; new ones have none yet.
     series: HashMap<MetricKey, Option<i64>>,
@@ -101,6 +101,11 @@ impl<'w> PointBatch<'w> {
             self.locked_keys.contains(key) || self.series_total.is_none() && !self.series.contains_key(key)
         };
         write.points().iter().any(|new| is_locked(&new.key))
+    }
+
+    /// Blocks later puts of the keys of `write`, which is skipped: they must not be done before it.
+    pub(super) fn block_keys_of(&mut self, write: &Write) {
+        self.locked_keys.extend(write.points().iter().map(|new| new.key.clone()));
     }
 
     /// Forgets the epochs: a VM's password may have changed, or the VM is gone.

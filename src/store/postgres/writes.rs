@@ -146,13 +146,16 @@ impl<'b> Transaction<'b> {
 
     /// Runs the writes and commits.
     fn run_all(mut self) -> Result<Vec<Option<WriteOutcome>>, PgError> {
-        let mut outcomes = Vec::with_capacity(self.writes.len());
-        for alike in self.writes.chunk_by(|one, next| may_share_statement(one, next)) {
-            let free: Vec<&Write> = alike.iter().copied().filter(|write| !self.is_blocked(write)).collect();
-            let mut done = self.run_together(&free)?.into_iter();
-            let outcome = |write: &&Write| if self.is_blocked(write) { None } else { done.next() };
-            outcomes.extend(alike.iter().map(outcome));
+        let is_blocked: Vec<bool> = self.writes.iter().map(|write| self.block(write)).collect();
+        let free = self.writes.iter().zip(&is_blocked).filter(|(_, is_blocked)| !**is_blocked);
+        let free: Vec<&Write> = free.map(|(write, _)| *write).collect();
+        let mut done = Vec::with_capacity(free.len());
+        for alike in free.chunk_by(|one, next| may_share_statement(one, next)) {
+            done.extend(self.run_together(alike)?);
         }
+        let mut done = done.into_iter();
+        let outcomes: Vec<_> =
+            is_blocked.into_iter().map(|is_blocked| if is_blocked { None } else { done.next() }).collect();
         let is_refused = |outcome: &Option<WriteOutcome>| !matches!(outcome, Some(Ok(_)));
         if outcomes.iter().all(is_refused) {
             self.session.run("ROLLBACK")?;
@@ -163,6 +166,15 @@ impl<'b> Transaction<'b> {
         let updates: String = totals.map(RowTotal::update_sql).collect();
         self.session.commit(&format!("{updates}COMMIT"))?;
         Ok(outcomes)
+    }
+
+    /// Whether `write` is skipped; then later puts of its keys are, too.
+    fn block(&mut self, write: &Write) -> bool {
+        let is_blocked = self.is_blocked(write);
+        if is_blocked {
+            self.points.block_keys_of(write);
+        }
+        is_blocked
     }
 
     /// Whether `write` needs a row that another transaction has locked.

@@ -68,8 +68,10 @@ fn a_series_being_removed_makes_only_its_writers_busy() {
         put(&[("b", 2, 1.0)]),
         put(&[("b", 3, 1.0), ("a", 3, 1.0)]),
         put(&[("c", 1, 1.0)]),
+        // It must not be done before the one that is busy.
+        put(&[("b", 3, 2.0)]),
     ];
-    assert_eq!(store.write_all(&puts), [busy(), DONE, busy(), DONE]);
+    assert_eq!(store.write_all(&puts), [busy(), DONE, busy(), DONE, busy()]);
     // Nor does it block the removal of other points.
     assert_eq!(store.remove_points(older_than(10)), removed(4, &["b", "c"]));
     assert_eq!(number(&database, "SELECT count(*) FROM series WHERE key = 'a'"), 1);
