@@ -104,6 +104,7 @@
 //! | the two readers of JSON, which agree | the quick one: `src/dialect/json.rs`; the full one, for the rest and for errors: `src/dialect/envelope.rs`; the fuzz target `readers` |
 //! | what the reactor does itself with a store in memory | `src/work/at_once.rs`; `src/dispatch/at_once.rs` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
+//! | which requests are open together, and the order of replies | `src/model/command_table.rs` (`Order`), `src/session/responses.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
 //! | the deadline of a request's job; the time to send a request | `src/dispatch/submission.rs`: `submit`, `failed_jobs.rs`: `expire_job`, `src/dispatch/in_flight.rs`; `src/session/deadlines.rs` |
 //! | the row of a container in the registry | `src/app/containers.rs`: the steps of its life; at the start and the end of a server: `src/server/managed_rows.rs` |

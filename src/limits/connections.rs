@@ -128,6 +128,9 @@ pub const ERROR_LOG_INTERVAL_S: u64 = 1;
 /// Jobs that one connection may have queued or running; its further requests wait in its input. A sixteenth of the read
 /// and write queues, so that one client can't fill them.
 pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
+/// Open writes without an id on one connection: as many as it may have jobs for. The reply to each waits for those before
+/// it, in some 100 bytes.
+pub const ORDERED_WRITES_MAX: usize = JOBS_PER_CONNECTION_MAX as usize;
 
 /// Bytes in each direction of the pipe between the server and a client of the same process: as many as output pauses at.
 pub const LOCAL_PIPE_BYTES: usize = 64 << 10;

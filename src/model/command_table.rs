@@ -58,9 +58,12 @@ pub enum Order {
     Inline,
     /// It may overlap with others.
     Plain,
+    /// It changes the store. Consecutive writes overlap, and are done in the order in which they came; reads and barriers
+    /// wait for the writes before them.
+    Write,
     /// Later requests wait until it is done: it may change the identity that they run under.
     Barrier,
-    /// Its answer may come in pages.
+    /// It reads the store, and its answer may come in pages.
     Paged,
 }
 
@@ -131,7 +134,7 @@ commands! {
     Register "register" Command Registration, Barrier, Ignored;
     Authenticate "authenticate" Command Public, Barrier, Ignored;
     List "list" Command Reader, Paged, Proof;
-    Update "update" Command VmOrOperator, Plain, Proof;
+    Update "update" Command VmOrOperator, Write, Proof;
     Logout "logout" Command VmOrOperator, Barrier, Proof;
     Add "add" Command Operator, Barrier, Proof;
     Remove "remove" Command Operator, Barrier, Proof;
@@ -139,19 +142,19 @@ commands! {
     EndSessions "end_sessions" Command Operator, Barrier, Proof;
     Stats "stats" Command Operator, Inline, Proof;
     Stop "stop" Command Operator, Plain, Proof;
-    AddVm "add_vm" Action OpenRegistration(Action), Barrier, Proof;
+    AddVm "add_vm" Action OpenRegistration(Action), Write, Proof;
     ActionList "action_list" Action OpenOrReader(Action), Paged, Proof;
     AuthorizeVm "authorize_vm" Action Open(Action), Barrier, Proof;
     ConnectVm "connect_vm" Action Open(Action), Barrier, Proof;
     LogoutVm "logout_vm" Action Open(Action), Barrier, Proof;
-    UpdateVm "update_vm" Action Open(Action), Plain, Proof;
+    UpdateVm "update_vm" Action Open(Action), Write, Proof;
     VerbStat "verb_stat" Verb OpenOrAnyVm(Verb), Inline, Proof;
     VerbCreate "verb_create" Verb OpenOrAnyVm(Verb), Plain, Proof;
     VerbDestroy "verb_destroy" Verb OpenOrAnyVm(Verb), Plain, Proof;
     UnknownVerb "unknown_verb" Verb Operator, Inline, Proof;
     Convert "convert" Conversion OpenOrAnyVm(Convert), Plain, Proof;
     Health "health" Command Public, Plain, Proof;
-    Put "put" Command OpenOrOperator(Metrics), Plain, Proof;
+    Put "put" Command OpenOrOperator(Metrics), Write, Proof;
     Get "get" Command OpenOrReader(Metrics), Paged, Proof;
     Watch "watch" Command OpenOrReader(Page), Paged, Proof;
     Unwatch "unwatch" Command OpenOrReader(Page), Barrier, Proof;
@@ -183,6 +186,11 @@ impl CommandName {
     /// Whether later requests of the connection wait until this one is done.
     pub fn is_barrier(self) -> bool {
         self.spec().order == Order::Barrier
+    }
+
+    /// Whether it changes the store, and reads wait for it.
+    pub fn is_write(self) -> bool {
+        self.spec().order == Order::Write
     }
 
     /// Whether the answer may come in pages.

@@ -97,6 +97,13 @@ impl Request {
         self.name.is_barrier() || !matches!(self.token, Ok(None))
     }
 
+    /// Whether it begins with its write: no token and no VM has to be looked up first. Such requests may be open together,
+    /// since the store does them in the order in which they begin.
+    pub fn is_direct_write(&self) -> bool {
+        let is_direct = !matches!(self.command, Ok(Command::OfVm { .. }));
+        self.name.is_write() && !self.is_barrier() && is_direct
+    }
+
     /// Whether the reactor answers it directly: no token has to be looked up. Such requests are accepted even when queues are full, so that an
     /// overloaded server can be inspected.
     pub fn is_inline(&self) -> bool {

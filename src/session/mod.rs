@@ -9,6 +9,7 @@ mod codec;
 mod deadlines;
 mod ending;
 mod memory;
+mod ordered;
 mod refused;
 mod responses;
 mod rules;

@@ -7,20 +7,22 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::codec::{Codec, Reply, ReplyPage};
+use super::ordered::{Open, OrderedRequests};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, CommandName, Cursor, Dialect, Failure, Listing, Page, Request, RequestId};
+use crate::model::{Answer, CommandName, Cursor, Failure, Listing, Page, Request, RequestId};
 
 /// The open requests of one connection.
 #[derive(Default)]
 pub(super) struct ResponseQueue {
-    /// The open request without an id; at most one.
-    ordered: Option<(RequestSeq, Open)>,
+    ordered: OrderedRequests,
     /// The open requests with an id.
     concurrent: BTreeMap<RequestSeq, Open>,
+    /// The number of open writes, with and without an id.
+    open_writes: usize,
     /// Approximate bytes of the open requests.
     open_bytes: usize,
     /// The open barrier: nothing is decoded until it is answered.
@@ -40,16 +42,6 @@ pub(super) struct ResponseQueue {
     output_after_page: Buffer,
     /// The errors of refused messages that are not reported yet; as few as messages are refused in a step.
     refusals: Vec<Failure>,
-}
-
-/// The fields of an open request that its reply needs.
-struct Open {
-    dialect: Dialect,
-    id: Option<RequestId>,
-    /// Its approximate size.
-    bytes: u32,
-    /// The number of its replies.
-    reply_count: u32,
 }
 
 /// How replies are written now.
@@ -95,7 +87,7 @@ pub(super) enum Wanted {
 pub(super) enum Delivery {
     /// No such request is open, or nothing more is written.
     Dropped,
-    /// It is written, or waits for the paged reply to end.
+    /// It is written, or waits for the paged reply to end, or for earlier replies.
     Done,
     /// Pages of the same reply have been written, so an error cannot follow.
     BrokenOff,
@@ -111,11 +103,14 @@ impl ResponseQueue {
             self.paged = Some(seq);
         }
         let (bytes, reply_count) = (bytes_of(request), request.reply_count() as u32);
+        let (is_write, is_direct_write) = (request.name.is_write(), request.is_direct_write());
         self.open_bytes += bytes as usize;
-        let open = Open { dialect: request.dialect, id: request.id.take(), bytes, reply_count };
+        self.open_writes += usize::from(is_write);
+        let (dialect, id) = (request.dialect, request.id.take());
+        let open = Open { dialect, id, bytes, reply_count, is_write, is_direct_write };
         match open.id {
             Some(_) => drop(self.concurrent.insert(seq, open)),
-            None => self.ordered = Some((seq, open)),
+            None => self.ordered.push(seq, open),
         }
         self.check();
     }
@@ -156,11 +151,22 @@ impl ResponseQueue {
                 self.poison();
                 return Delivery::BrokenOff;
             }
-            Writing::Silent => return Delivery::Dropped,
+            Writing::Silent => {
+                self.write_waiting(output);
+                return Delivery::Dropped;
+            }
             Writing::Pages(_) | Writing::Whole => {}
         }
         let count = reply_count as usize;
-        self.write(&Reply { dialect, id: id.as_ref(), answer, count, date }, codec, output);
+        let reply = Reply { dialect, id: id.as_ref(), answer, count, date };
+        if self.ordered.waits(seq) {
+            let mut waiting = Buffer::new();
+            codec.write_answer(&reply, &mut waiting);
+            self.ordered.keep(seq, waiting.as_slice());
+        } else {
+            self.write(&reply, codec, output);
+            self.write_waiting(output);
+        }
         self.check();
         Delivery::Done
     }
@@ -174,11 +180,8 @@ impl ResponseQueue {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> bool {
-        let (dialect, id) = match (&self.ordered, self.concurrent.get(&seq)) {
-            (Some((ordered, open)), _) if *ordered == seq => (open.dialect, None),
-            (_, Some(open)) => (open.dialect, open.id.as_ref()),
-            _ => return false,
-        };
+        let Some(open) = self.get(seq) else { return false };
+        let (dialect, id) = (open.dialect, open.id.as_ref());
         let mut progress = match &self.writing {
             Writing::Pages(stream) => stream.progress,
             Writing::Whole => PageProgress::default(),
@@ -225,12 +228,27 @@ impl ResponseQueue {
 
     /// Writes a reply to a refused message, or to a request that was just closed.
     pub(super) fn write(&mut self, reply: &Reply<'_>, codec: &mut Codec, output: &mut Buffer) {
-        let output = match &self.writing {
-            Writing::Whole => output,
-            Writing::Pages(_) => &mut self.output_after_page,
-            Writing::Silent => return,
-        };
-        codec.write_answer(reply, output);
+        if let Some(output) = self.output(output) {
+            codec.write_answer(reply, output);
+        }
+    }
+
+    /// Writes the replies that have waited for the request that was just closed.
+    fn write_waiting(&mut self, output: &mut Buffer) {
+        while let Some(reply) = self.ordered.take_reply() {
+            if let Some(output) = self.output(output) {
+                output.push(&reply);
+            }
+        }
+    }
+
+    /// Where replies are written now; `None` if none are.
+    fn output<'o>(&'o mut self, output: &'o mut Buffer) -> Option<&'o mut Buffer> {
+        match &self.writing {
+            Writing::Whole => Some(output),
+            Writing::Pages(_) => Some(&mut self.output_after_page),
+            Writing::Silent => None,
+        }
     }
 
     /// Stops writing. Open requests stay open until they are answered.
@@ -301,7 +319,7 @@ impl ResponseQueue {
         };
         let decoding = self.decoding.map_or(0, |(_, bytes)| bytes);
         let page = if is_page_coming { limits::PAGE_BYTES_RESERVED } else { 0 };
-        self.open_bytes + self.output_after_page.capacity() + decoding + page
+        self.open_bytes + self.ordered.waiting_bytes() + self.output_after_page.capacity() + decoding + page
     }
 
     /// Whether decoding is paused.
@@ -311,14 +329,17 @@ impl ResponseQueue {
 
     /// Whether a message with or without an id may be answered now: those without wait for each other.
     pub(super) fn may_answer(&self, has_id: bool) -> bool {
-        has_id || self.ordered.is_none()
+        has_id || self.ordered.is_empty()
     }
 
     /// Whether `request` may open. Paged requests wait for each other, and barriers wait for them, because the
-    /// principal must not change between pages.
+    /// principal must not change between pages. Both wait for all writes before them, which they must see. Writes
+    /// without an id wait for other requests without one, and not for each other.
     pub(super) fn may_open(&self, request: &Request) -> bool {
-        let waits_for_pages = request.is_paged() || request.is_barrier();
-        self.may_answer(request.id.is_some()) && !(waits_for_pages && self.paged.is_some())
+        if (request.is_paged() || request.is_barrier()) && (self.paged.is_some() || self.open_writes > 0) {
+            return false;
+        }
+        self.may_answer(request.id.is_some()) || request.is_direct_write() && self.ordered.may_add_write()
     }
 
     /// The number of open requests with an id.
@@ -346,7 +367,7 @@ impl ResponseQueue {
     }
 
     pub(super) fn open_count(&self) -> usize {
-        usize::from(self.ordered.is_some()) + usize::from(self.decoding.is_some()) + self.concurrent.len()
+        self.ordered.len() + usize::from(self.decoding.is_some()) + self.concurrent.len()
     }
 
     /// Whether the open request `seq` is the one whose answer may have pages.
@@ -359,13 +380,16 @@ impl ResponseQueue {
         self.output_after_page.len()
     }
 
-    /// Removes an open request, and returns the fields that its reply needs.
+    /// The open request `seq`.
+    fn get(&self, seq: RequestSeq) -> Option<&Open> {
+        self.ordered.get(seq).or_else(|| self.concurrent.get(&seq))
+    }
+
+    /// Closes an open request, and returns the fields that its reply needs.
     fn close(&mut self, seq: RequestSeq) -> Option<Open> {
-        let open = match self.ordered.take_if(|(ordered, _)| *ordered == seq) {
-            Some((_, open)) => open,
-            None => self.concurrent.remove(&seq)?,
-        };
+        let open = self.ordered.close(seq).or_else(|| self.concurrent.remove(&seq))?;
         self.open_bytes -= open.bytes as usize;
+        self.open_writes -= usize::from(open.is_write);
         self.barrier = self.barrier.filter(|barrier| *barrier != seq);
         self.paged = self.paged.filter(|paged| *paged != seq);
         self.converting = self.converting.filter(|converting| *converting != seq);
@@ -373,13 +397,15 @@ impl ResponseQueue {
     }
 
     fn check(&self) {
-        let is_open = |seq: RequestSeq| {
-            self.ordered.as_ref().is_some_and(|(ordered, _)| *ordered == seq)
-                || self.concurrent.contains_key(&seq)
-        };
+        let is_open = |seq: RequestSeq| self.get(seq).is_some();
         debug_assert!(self.barrier.is_none_or(is_open));
         debug_assert!(self.paged.is_none_or(is_open));
-        debug_assert!(self.delayed.len() <= self.concurrent.len() + usize::from(self.ordered.is_some()));
+        debug_assert!(
+            self.ordered.len() <= 1 || self.paged.is_none_or(|paged| self.ordered.get(paged).is_none())
+        );
+        self.ordered.check();
+        debug_assert!(self.open_writes <= self.ordered.len() + self.concurrent.len());
+        debug_assert!(self.delayed.len() <= self.concurrent.len() + self.ordered.len());
         match &self.writing {
             Writing::Pages(stream) => debug_assert!(self.paged == Some(stream.seq)),
             Writing::Whole | Writing::Silent => debug_assert!(self.output_after_page.is_empty()),

@@ -15,6 +15,7 @@ mod sealed;
 mod steps;
 mod text;
 mod watch;
+mod writes;
 
 const PONG: Answer = Answer::Pong(Peer::Unix { uid: None });
 const SECOND: Duration = Duration::from_secs(1);

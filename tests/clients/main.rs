@@ -37,3 +37,4 @@ mod verbs;
 #[path = "../common/web.rs"]
 mod web;
 mod websocket;
+mod write_order;

@@ -55,18 +55,21 @@ impl ReplyContext<'_> {
                     "another reply than to a logout",
                 )
             }
-            ActionRequest::Update { vm, .. } => match self
-                .managed_vm(vm)?
-                .must_be_on(ActionList::Authorized, self.sent)
-            {
-                Some(true) => ensure(response.status() == "vm updated", "an authorized VM is not changed"),
-                // It may be authorized before this request runs.
-                _ if response.outcome == Outcome::Success => ensure(
-                    self.managed_vm(vm)?.may_be_authorized,
-                    "a VM is changed that no client has authorized",
-                ),
-                _ => ensure(response.outcome == Outcome::NotAuthorized, "another reply than to an update"),
-            },
+            ActionRequest::Update { vm, .. } => {
+                match self.managed_vm(vm)?.must_be_on(ActionList::Authorized, self.by, self.sent) {
+                    Some(true) => {
+                        ensure(response.status() == "vm updated", "an authorized VM is not changed")
+                    }
+                    // It may be authorized before this request runs.
+                    _ if response.outcome == Outcome::Success => ensure(
+                        self.managed_vm(vm)?.may_be_authorized,
+                        "a VM is changed that no client has authorized",
+                    ),
+                    _ => {
+                        ensure(response.outcome == Outcome::NotAuthorized, "another reply than to an update")
+                    }
+                }
+            }
             ActionRequest::ConnectUnknown => {
                 ensure(response.outcome == Outcome::UnknownVm, "an unknown VM is connected")
             }
@@ -89,7 +92,7 @@ impl ReplyContext<'_> {
         let there: BTreeSet<i64> = ids.iter().copied().collect();
         ensure(there.len() == ids.len(), "an entry is twice on a list")?;
         for vm in &self.model.managed_vms {
-            if let Some(must) = vm.must_be_on(list, self.sent) {
+            if let Some(must) = vm.must_be_on(list, self.by, self.sent) {
                 ensure(there.contains(&vm.id) == must, "a list lacks a VM, or has one too many")?;
             }
         }
@@ -103,8 +106,8 @@ impl ReplyContext<'_> {
         let Ok(vm) = self.managed_vm(entry["id"].as_i64().unwrap_or_default()) else { return Ok(()) };
         let ram = entry["ram"].as_u64().and_then(|ram| u32::try_from(ram).ok());
         ensure(
-            ram.is_some_and(|ram| vm.rams_ever.contains(&ram)),
-            "a VM with memory that no client has set",
+            ram.is_some_and(|ram| vm.rams.may_be(ram, self.by)),
+            "a VM with memory that no client has set, or not last",
         )?;
         let sizes = entry["disks"].as_array().ok_or("a VM without disks")?;
         let sizes: Vec<Option<u64>> = sizes.iter().map(|disk| disk["size"].as_u64()).collect();

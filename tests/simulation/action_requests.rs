@@ -1,6 +1,7 @@
 //! Requests of the dialect `action`: a fake client manages VMs that are known by their numbers.
 
 use super::managed_vms::{ActionList, ManagedVm};
+use super::ram_history::SentBy;
 use super::random::Random;
 use super::reference_model::ReferenceModel;
 use super::response::{Outcome, Response};
@@ -58,8 +59,7 @@ impl ActionRequest {
     pub(super) fn is_barrier(self) -> bool {
         matches!(
             self,
-            ActionRequest::Add { .. }
-                | ActionRequest::Authorize { .. }
+            ActionRequest::Authorize { .. }
                 | ActionRequest::Connect { .. }
                 | ActionRequest::Logout { .. }
                 | ActionRequest::ConnectUnknown
@@ -92,7 +92,7 @@ impl ActionRequest {
     }
 
     /// Records that it was sent: what it may do from now on.
-    pub(super) fn on_sent(self, model: &mut ReferenceModel) {
+    pub(super) fn on_sent(self, by: SentBy, model: &mut ReferenceModel) {
         match self {
             ActionRequest::Authorize { vm } => model.managed_vm(vm).may_be_authorized = true,
             ActionRequest::Connect { vm } => {
@@ -100,7 +100,7 @@ impl ActionRequest {
                 (vm.may_be_authorized, vm.may_be_connected) = (true, true);
             }
             ActionRequest::Logout { vm } => model.managed_vm(vm).note_logout(),
-            ActionRequest::Update { vm, ram } => drop(model.managed_vm(vm).rams_ever.insert(ram)),
+            ActionRequest::Update { vm, ram } => model.managed_vm(vm).rams.begin(by, ram),
             ActionRequest::Add { .. }
             | ActionRequest::List(_)
             | ActionRequest::ConnectUnknown
@@ -109,14 +109,23 @@ impl ActionRequest {
     }
 
     /// Records its outcome.
-    pub(super) fn on_response(self, response: &Response, model: &mut ReferenceModel, now: Instant) {
+    pub(super) fn on_response(
+        self,
+        by: SentBy,
+        response: &Response,
+        model: &mut ReferenceModel,
+        now: Instant,
+    ) {
+        if let ActionRequest::Update { vm, .. } = self {
+            model.managed_vm(vm).rams.end(by, &response.outcome);
+        }
         if response.outcome != Outcome::Success {
             return;
         }
         match self {
             ActionRequest::Add { ram } => {
                 let id = response.data["vm_id"].as_i64().unwrap_or_default();
-                model.managed_vms.push(ManagedVm::new(id, ram, now));
+                model.managed_vms.push(ManagedVm::new(id, ram, by, now));
             }
             ActionRequest::Authorize { vm } => model.managed_vm(vm).note_authorized(now),
             ActionRequest::Connect { vm } => {

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::action_requests::ActionRequest;
-use super::container_model::ContainerRequest;
+use super::auth_after::auth_after;
 use super::environment::Environment;
 use super::framing::Framing;
+use super::ram_history::SentBy;
 use super::reference_model::ModelToken;
 use super::reply_context::{Auth, ReplyContext, RequestHead};
 use super::request::Request;
 use super::response::{ClosingError, Outcome, Response};
-use super::verb_requests::CustomRequest;
-use super::verification::Verification;
+use super::verification::{Verification, ensure};
 use vmherd::internals::clock::Instant;
 use vmherd::internals::limits;
 
@@ -24,6 +24,10 @@ pub(super) struct Expectations {
     /// Replies to the others, in any order, by id; several may have the same.
     by_id: BTreeMap<String, Vec<ExpectedResponse>>,
     last_with_id: Option<(String, Request)>,
+    /// Requests that it has sent.
+    sent: u64,
+    /// The numbers of the VMs that it has added, by the places of the requests.
+    added: BTreeMap<u64, i64>,
     /// Each request is answered before the next is begun, and runs with the login of its own token.
     is_stateless: bool,
     is_text: bool,
@@ -46,6 +50,7 @@ pub(super) struct Expectations {
 
 struct ExpectedResponse {
     request: Request,
+    by: SentBy,
     sent: Instant,
     /// The logical time of `sent`: see `PointModel`.
     logical_time: u64,
@@ -64,6 +69,8 @@ impl Expectations {
             ordered: VecDeque::new(),
             by_id: BTreeMap::new(),
             last_with_id: None,
+            sent: 0,
+            added: BTreeMap::new(),
             is_stateless: framing == Framing::Http,
             is_text: framing == Framing::Text,
             last_due: Instant::ORIGIN,
@@ -89,8 +96,10 @@ impl Expectations {
         self.barrier_count += usize::from(request.is_barrier());
         let is_in_turn = id.is_none() || self.is_stateless;
         let (sent, logical_time) = (env.now, env.knowledge.points.logical_time());
+        let by = self.next_place();
+        self.sent += 1;
         let mut expected =
-            ExpectedResponse { sent, logical_time, is_in_turn, barriers_before, request, id: None, head };
+            ExpectedResponse { by, sent, logical_time, is_in_turn, barriers_before, request, id: None, head };
         match id {
             Some(id) if !self.is_stateless => {
                 self.last_with_id = Some((id.clone(), expected.request.clone()));
@@ -103,7 +112,12 @@ impl Expectations {
         }
     }
 
-    /// Records what the request may do from now on.
+    /// The place of the next request.
+    fn next_place(&self) -> SentBy {
+        SentBy { client: self.client, place: self.sent }
+    }
+
+    /// Records what the request may do from now on. [`Expectations::expect`] must follow.
     pub(super) fn on_sent(&mut self, request: &Request, env: &mut Environment) {
         if let Request::Container(container) = request {
             container.on_sent(env);
@@ -137,7 +151,7 @@ impl Expectations {
                     model.tokens[*token].may_be_ended = true;
                 }
             }
-            Request::Action(action) => action.on_sent(model),
+            Request::Action(action) => action.on_sent(self.next_place(), model),
             _ => {}
         }
         if let Some(token) = request.token().filter(|_| !self.is_stateless) {
@@ -195,6 +209,7 @@ impl Expectations {
         if let (Request::Convert { mark }, Outcome::Success) = (&expected.request, &response.outcome) {
             self.check_due(*mark, env)?;
         }
+        self.check_order(&expected, &response)?;
         self.on_response(expected, &response, env);
         Ok(())
     }
@@ -271,8 +286,29 @@ impl Expectations {
     }
 
     fn due(&self) -> impl Iterator<Item = &Request> {
-        let by_id = self.by_id.values().flatten();
-        self.ordered.iter().chain(by_id).map(|expected| &expected.request)
+        self.expected().map(|expected| &expected.request)
+    }
+
+    fn expected(&self) -> impl Iterator<Item = &ExpectedResponse> {
+        self.ordered.iter().chain(self.by_id.values().flatten())
+    }
+
+    /// Whether the writes of the connection are done in order, and before the reads that follow them.
+    fn check_order(&mut self, answered: &ExpectedResponse, response: &Response) -> Verification {
+        let is_open = |other: &ExpectedResponse| other.request.is_write() && other.by.is_before(answered.by);
+        if answered.request.waits_for_writes() && self.expected().any(is_open) {
+            return Err("a request is done before a write that was sent before it".to_owned());
+        }
+        if let (Request::Action(ActionRequest::Add { .. }), Outcome::Success) =
+            (&answered.request, &response.outcome)
+        {
+            let (place, id) = (answered.by.place, response.data["vm_id"].as_i64().unwrap_or_default());
+            let is_in_order = self.added.range(..place).next_back().is_none_or(|(_, earlier)| *earlier < id)
+                && self.added.range(place..).next().is_none_or(|(_, later)| id < *later);
+            ensure(is_in_order, "VMs are added in another order than requested")?;
+            self.added.insert(place, id);
+        }
+        Ok(())
     }
 
     /// Whether a delayed answer is due, and comes after those that were due before.
@@ -313,6 +349,7 @@ impl Expectations {
             now: env.now,
             is_stopped: env.shutdown.stopped.is_some(),
             client: self.client,
+            by: expected.by,
             port,
             listener: self.listener,
             is_given_up: env.network.connections.iter().any(|of| of.port == port && of.is_given_up),
@@ -380,7 +417,7 @@ impl Expectations {
             }
             Request::Put { batch, .. } => env.knowledge.points.on_response(batch, &response.outcome, env.now),
             Request::Custom(custom) => env.workers.handlers.on_response(custom.mark, &response.outcome),
-            Request::Action(action) => action.on_response(response, model, env.now),
+            Request::Action(action) => action.on_response(expected.by, response, model, env.now),
             Request::Closing(_) => self.has_closing_error = true,
             _ => {}
         }
@@ -388,41 +425,5 @@ impl Expectations {
             let after = auth_after(&expected.request, before, &response.outcome, env);
             self.auths.push(after);
         }
-    }
-}
-
-/// The login of the connection after a barrier.
-fn auth_after(request: &Request, before: Auth, outcome: &Outcome, env: &Environment) -> Auth {
-    let vm_of = |token: &usize| env.knowledge.model.tokens[*token].vm;
-    match (request, outcome) {
-        (Request::Authenticate { vm, .. }, Outcome::Success) => Auth::As(*vm),
-        // Refused before it was begun, or begun and failed.
-        (Request::Authenticate { .. }, Outcome::Busy)
-            if before != Auth::Anonymous && env.config.limits_requests() =>
-        {
-            Auth::Unsure
-        }
-        (Request::Authenticate { .. }, _) => Auth::Anonymous,
-        (Request::Register { .. } | Request::Invalid(_), _) => before,
-        (Request::Logout { .. }, Outcome::Success) => Auth::Anonymous,
-        (_, Outcome::InvalidToken | Outcome::TokenOfAnotherVm) => before,
-        (
-            Request::List { token, .. }
-            | Request::Update { token, .. }
-            | Request::Logout { token }
-            | Request::Put { token, .. }
-            | Request::Get { token, .. }
-            | Request::Stat { token, .. }
-            | Request::Custom(CustomRequest { token, .. })
-            | Request::Container(ContainerRequest { token, .. }),
-            outcome,
-        ) => match (token.as_ref().map(vm_of), outcome) {
-            (None, Outcome::AuthenticationRequired) if before != Auth::Anonymous => Auth::Unsure,
-            (None, _) => before,
-            (Some(vm), Outcome::Success) => Auth::As(vm),
-            (Some(vm), _) if before == Auth::As(vm) => before,
-            (Some(_), _) => Auth::Unsure,
-        },
-        _ => before,
     }
 }

@@ -67,7 +67,7 @@ fn check_managed_vms(env: &Environment, store: &mut dyn Store) -> Verification {
         let Some(found) = found.filter(|found| found.name.as_str() == id.to_string()) else {
             return Err(format!("the VM {id} was acknowledged and is not there"));
         };
-        if !vm.rams_ever.contains(&found.shape.ram_mib) {
+        if !vm.rams.may_have_been(found.shape.ram_mib) {
             return Err(format!("the VM {id} has memory that no client has set"));
         }
         if vm.connected_since.is_some() && connected.iter().all(|vm| vm.id != VmId(id)) {

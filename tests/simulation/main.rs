@@ -9,6 +9,7 @@
 
 mod action_oracle;
 mod action_requests;
+mod auth_after;
 mod bad_requests;
 mod client;
 mod client_checks;
@@ -54,6 +55,7 @@ mod point_oracle;
 mod point_plan;
 #[cfg(all(feature = "http", feature = "websocket"))]
 mod properties;
+mod ram_history;
 mod random;
 mod random_request;
 mod reference_model;

@@ -2,8 +2,7 @@
 //!
 //! The lists are the whole server's, so a client is sure only of what no other client can have undone.
 
-use std::collections::BTreeSet;
-
+use super::ram_history::{RamHistory, SentBy};
 use vmherd::internals::clock::Instant;
 
 /// The lists of the dialect `action`.
@@ -21,8 +20,9 @@ pub(super) struct ManagedVm {
     pub(super) id: i64,
     /// When a client first learned of it.
     pub(super) since: Instant,
-    /// Every value that its memory may have had, in MiB.
-    pub(super) rams_ever: BTreeSet<u32>,
+    /// The request that added it.
+    added: SentBy,
+    pub(super) rams: RamHistory,
     /// A client has requested that it be authorized or connected.
     pub(super) may_be_authorized: bool,
     pub(super) may_be_connected: bool,
@@ -55,12 +55,13 @@ impl ActionList {
 }
 
 impl ManagedVm {
-    /// A VM of which a client learned `now`.
-    pub(super) fn new(id: i64, ram: u32, now: Instant) -> ManagedVm {
+    /// A VM of which the client that `added` it learned `now`.
+    pub(super) fn new(id: i64, ram: u32, added: SentBy, now: Instant) -> ManagedVm {
         ManagedVm {
             id,
             since: now,
-            rams_ever: BTreeSet::from([ram]),
+            added,
+            rams: RamHistory::new(ram),
             may_be_authorized: false,
             may_be_connected: false,
             may_be_released: false,
@@ -81,8 +82,11 @@ impl ManagedVm {
         (self.may_be_released, self.authorized_since) = (true, None);
     }
 
-    /// Whether a request sent at `then` must find it on `list`; `None` if either is possible.
-    pub(super) fn must_be_on(&self, list: ActionList, then: Instant) -> Option<bool> {
+    /// Whether the request `by`, sent at `then`, must find it on `list`; `None` if either is possible.
+    pub(super) fn must_be_on(&self, list: ActionList, by: SentBy, then: Instant) -> Option<bool> {
+        if list == ActionList::AllVms && self.added.is_before(by) {
+            return Some(true);
+        }
         let (since, may_be) = match list {
             ActionList::AllVms => (Some(self.since), true),
             ActionList::Authorized => (self.authorized_since, self.may_be_authorized),

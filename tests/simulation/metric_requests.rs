@@ -11,7 +11,7 @@ use vmherd::internals::limits;
 pub(super) enum MetricRequest {
     /// Puts one point, or several where a request can.
     Put,
-    /// Replaces the value of the last point, if requests are answered in order.
+    /// Replaces the value of the last point.
     PutAgain,
     /// Gets the points of one of its own keys.
     Get,
@@ -48,16 +48,14 @@ impl MetricRequest {
                 any.choose(by, marks, point_model, random)
             }
             MetricRequest::Put => put(by, marks, point_model, random),
-            MetricRequest::PutAgain => {
-                match point_model.last_of(client).filter(|_| by.requester.is_in_turn) {
-                    Some((key, second)) => {
-                        *marks += 1;
-                        let point = NewPoint { key, second: Some(second), value: value(*marks) };
-                        put_points(vec![point], false, by, point_model, random)
-                    }
-                    None => put(by, marks, point_model, random),
+            MetricRequest::PutAgain => match point_model.last_of(client) {
+                Some((key, second)) => {
+                    *marks += 1;
+                    let point = NewPoint { key, second: Some(second), value: value(*marks) };
+                    put_points(vec![point], false, by, point_model, random)
                 }
-            }
+                None => put(by, marks, point_model, random),
+            },
             MetricRequest::Get => {
                 let key = match point_model.last_of(client) {
                     Some((key, _)) if random.chance(60) => key,

@@ -1,7 +1,7 @@
 //! The points that fake clients put, and which of them a reply must, may and cannot have.
 //!
-//! Each key belongs to one client, and no point is put twice at the same second unless its client waits for each
-//! reply in turn: so the order in which points are stored is known where it matters.
+//! Each key belongs to one client, whose puts are done in the order in which it sends them: so the order in which points
+//! are stored is known where it matters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -195,10 +195,9 @@ impl PointModel {
         self.points.len()
     }
 
-    /// The key and the second of the point that `client` has put last in its turn, if it has a second.
+    /// The key and the second of the point that `client` has put last, if it has a second.
     pub(super) fn last_of(&self, client: usize) -> Option<(String, i64)> {
-        let mut sent = self.of_client(client).filter(|sent| sent.requester.is_in_turn);
-        let last = sent.next().map(|sent| &sent.point)?;
+        let last = self.of_client(client).next().map(|sent| &sent.point)?;
         Some((last.key.clone(), last.second?))
     }
 
@@ -349,11 +348,15 @@ impl<'a> From<PointLine<'a>> for ReportedPoint<'a> {
 }
 
 impl SentPoint {
-    /// Whether it runs after the request that `requester` sent at `logical_time`; `None` if they are concurrent.
+    /// Whether it runs after the request that `requester` sent at `logical_time`, which waits for the puts before it;
+    /// `None` if they are concurrent.
     fn follows(&self, requester: Requester, logical_time: u64) -> Option<bool> {
-        let waits =
-            self.requester.client == requester.client && self.requester.is_in_turn && requester.is_in_turn;
-        waits.then_some(self.logical_time > logical_time)
+        let are_in_turn = self.requester.is_in_turn && requester.is_in_turn;
+        match self.logical_time > logical_time {
+            _ if self.requester.client != requester.client => None,
+            true => are_in_turn.then_some(true),
+            false => Some(false),
+        }
     }
 
     fn has(&self, value: &ReportedValue<'_>) -> bool {

@@ -5,6 +5,7 @@ use super::fake_hypervisor::FakeHypervisor;
 use super::fault_config::FaultConfig;
 use super::network::CLOSED_LISTENER;
 use super::point_model::PointModel;
+use super::ram_history::SentBy;
 use super::reference_model::ReferenceModel;
 use super::response::Outcome;
 use super::verification::{Verification, ensure};
@@ -42,6 +43,8 @@ pub(super) struct ReplyContext<'a> {
     pub(super) is_stopped: bool,
     /// The client that gets it.
     pub(super) client: usize,
+    /// The request's place among those of the client.
+    pub(super) by: SentBy,
     pub(super) port: u16,
     pub(super) listener: usize,
     /// The server has closed the connection because nothing was acknowledged.

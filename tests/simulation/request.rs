@@ -113,6 +113,26 @@ impl Request {
         }
     }
 
+    /// Whether it is a write, which later reads and barriers of the connection wait for.
+    pub(super) fn is_write(&self) -> bool {
+        match self {
+            Request::Put { .. } | Request::Update { .. } => true,
+            Request::Action(action) => {
+                matches!(action, ActionRequest::Add { .. } | ActionRequest::Update { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it begins only when all writes before it are done.
+    pub(super) fn waits_for_writes(&self) -> bool {
+        let is_read = matches!(
+            self,
+            Request::List { .. } | Request::Get { .. } | Request::Action(ActionRequest::List(_))
+        );
+        is_read || self.is_barrier()
+    }
+
     /// Whether the reply can't carry an id.
     pub(super) fn has_no_id(&self) -> bool {
         let is_page = matches!(self, Request::Health | Request::FrontPage);
