@@ -1,6 +1,7 @@
 //! A byte queue: bytes are appended at the back and consumed from the front.
 //!
 //! It holds no memory while empty, and overwrites memory before releasing it, because the bytes may be a password.
+//! While a connection runs, its buffers borrow [`SpareMemory`], so that short messages allocate nothing.
 
 /// A byte queue with a contiguous view of everything in it.
 #[derive(Default)]
@@ -9,10 +10,21 @@ pub struct Buffer {
     queue: Option<Box<Queue>>,
 }
 
+/// Memory that one buffer after the other borrows.
+pub struct SpareMemory {
+    /// `None` while a buffer borrows it.
+    queue: Option<Box<Queue>>,
+    bytes: usize,
+}
+
 #[derive(Default)]
 struct Queue {
+    /// The queued bytes end at `end`; memory after it may be read into.
     bytes: Vec<u8>,
     consumed: usize,
+    end: usize,
+    /// It is [`SpareMemory`], which is kept while it is empty.
+    is_borrowed: bool,
 }
 
 impl Buffer {
@@ -26,7 +38,7 @@ impl Buffer {
         if !bytes.is_empty() {
             let queue = self.queue.get_or_insert_default();
             queue.make_room(bytes.len(), 0);
-            queue.bytes.extend_from_slice(bytes);
+            queue.append_with(|queued| queued.extend_from_slice(bytes));
         }
     }
 
@@ -35,12 +47,8 @@ impl Buffer {
     pub fn append_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue.get_or_insert_default();
         queue.make_room(APPEND_ROOM, GROWN_MIN);
-        let before = queue.bytes.len();
-        write(&mut queue.bytes);
-        assert!(queue.bytes.len() >= before, "a writer into a buffer must only append");
-        if queue.len() == 0 {
-            self.queue = None;
-        }
+        queue.append_with(write);
+        self.release_if_empty();
     }
 
     /// Drops `count` bytes from the front; releases the memory when empty.
@@ -57,9 +65,7 @@ impl Buffer {
         assert!(count <= self.len(), "skipped more than there is");
         let Some(queue) = &mut self.queue else { return };
         queue.consumed += count;
-        if queue.len() == 0 {
-            self.queue = None;
-        }
+        self.release_if_empty();
     }
 
     /// Drops all bytes and the memory.
@@ -69,12 +75,12 @@ impl Buffer {
 
     /// The queued bytes.
     pub fn as_slice(&self) -> &[u8] {
-        self.queue.as_ref().map_or(&[], |queue| &queue.bytes[queue.consumed..])
+        self.queue.as_ref().map_or(&[], |queue| &queue.bytes[queue.consumed..queue.end])
     }
 
     /// The queued bytes, mutable in place.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.queue.as_mut().map_or(&mut [], |queue| &mut queue.bytes[queue.consumed..])
+        self.queue.as_mut().map_or(&mut [], |queue| &mut queue.bytes[queue.consumed..queue.end])
     }
 
     /// Number of queued bytes.
@@ -91,11 +97,90 @@ impl Buffer {
     pub fn capacity(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes.capacity())
     }
+
+    /// Uses `memory` until [`Buffer::give_back`], if the buffer is empty.
+    pub fn borrow(&mut self, memory: &mut SpareMemory) {
+        if self.queue.is_none() {
+            self.queue = memory.queue.take();
+        }
+    }
+
+    /// Returns borrowed memory. Bytes that are still queued move to memory of the buffer's own.
+    pub fn give_back(&mut self, memory: &mut SpareMemory) {
+        let Some(mut queue) = self.queue.take_if(|queue| queue.is_borrowed) else { return };
+        let is_large = queue.len() > memory.bytes / 2;
+        if is_large {
+            // Many bytes stay where they are.
+            queue.is_borrowed = false;
+            self.queue = Some(queue);
+        } else {
+            self.push(&queue.bytes[queue.consumed..queue.end]);
+            queue.clear();
+            memory.queue = Some(queue).filter(|queue| queue.bytes.capacity() <= memory.bytes);
+        }
+        if memory.queue.is_none() {
+            *memory = SpareMemory::new(memory.bytes);
+        }
+    }
+
+    /// The memory after the queued bytes, to read into: `count` bytes of borrowed memory, if there are so many.
+    pub fn room(&mut self, count: usize) -> Option<&mut [u8]> {
+        let queue = self.queue.as_mut().filter(|queue| queue.is_borrowed)?;
+        if queue.bytes.len() - queue.end < count {
+            queue.move_to_front();
+        }
+        queue.bytes.get_mut(queue.end..queue.end + count)
+    }
+
+    /// Appends the first `count` bytes of [`Buffer::room`].
+    pub fn append_room(&mut self, count: usize) {
+        let Some(queue) = &mut self.queue else { return };
+        assert!(count <= queue.bytes.len() - queue.end, "more was read than there was room for");
+        queue.end += count;
+    }
+
+    fn release_if_empty(&mut self) {
+        match &mut self.queue {
+            Some(queue) if queue.len() > 0 => {}
+            Some(queue) if queue.is_borrowed => queue.clear(),
+            _ => self.queue = None,
+        }
+    }
+}
+
+impl SpareMemory {
+    /// Memory of this many bytes.
+    pub fn new(bytes: usize) -> SpareMemory {
+        let queue = Queue { bytes: vec![0; bytes], is_borrowed: true, ..Queue::default() };
+        SpareMemory { queue: Some(Box::new(queue)), bytes }
+    }
 }
 
 impl Queue {
     fn len(&self) -> usize {
-        self.bytes.len() - self.consumed
+        self.end - self.consumed
+    }
+
+    /// Drops all bytes, and overwrites those that are still queued.
+    fn clear(&mut self) {
+        crate::sys::wipe(&mut self.bytes[self.consumed..self.end]);
+        (self.consumed, self.end) = (0, 0);
+    }
+
+    /// Lets `write` append to the queued bytes, for which there is room.
+    fn append_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.truncate(self.end);
+        write(&mut self.bytes);
+        assert!(self.bytes.len() >= self.end, "a writer into a buffer must only append");
+        self.end = self.bytes.len();
+    }
+
+    /// Moves the queued bytes to the front, and overwrites the old copy.
+    fn move_to_front(&mut self) {
+        let (queued, end) = (self.len(), self.end);
+        self.bytes.copy_within(self.consumed..end, 0);
+        crate::sys::wipe(&mut self.bytes[queued.max(self.consumed)..end]);
+        (self.consumed, self.end) = (0, queued);
     }
 
     /// Makes room for `count` more bytes: moves the queued bytes to the front or into larger memory, of at least
@@ -105,12 +190,9 @@ impl Queue {
         // Amortized: each moved byte is paid for by a consumed one. A buffer that never becomes empty stays small,
         // because consumed bytes never exceed the queued ones after bytes are added.
         if self.consumed > 0 && self.consumed >= queued {
-            self.bytes.copy_within(self.consumed.., 0);
-            crate::sys::wipe(&mut self.bytes[queued..]);
-            self.bytes.truncate(queued);
-            self.consumed = 0;
+            self.move_to_front();
         }
-        if self.bytes.capacity() - self.bytes.len() < count {
+        if self.bytes.capacity() - self.end < count {
             // Large buffers grow by half, to waste little; small ones double, so that many short replies reallocate
             // rarely. The first reply is often the only one; after a second one there are usually more.
             let grown = match queued {
@@ -119,10 +201,10 @@ impl Queue {
                 _ => queued + queued / 2,
             };
             let mut larger = Vec::with_capacity(grown.max(queued + count));
-            larger.extend_from_slice(&self.bytes[self.consumed..]);
+            larger.extend_from_slice(&self.bytes[self.consumed..self.end]);
             let mut smaller = std::mem::replace(&mut self.bytes, larger);
             crate::sys::wipe(&mut smaller);
-            self.consumed = 0;
+            (self.consumed, self.end) = (0, queued);
         }
     }
 }
@@ -192,6 +274,51 @@ mod tests {
         assert_eq!(buffer.as_slice(), b"{}");
         buffer.skip(2);
         assert_eq!((buffer.as_slice(), buffer.capacity()), (&b""[..], 0));
+    }
+
+    #[test]
+    fn borrowed_memory_is_returned_and_bytes_stay_in_order() {
+        let mut memory = SpareMemory::new(64);
+        let (mut first, mut second) = (Buffer::new(), Buffer::new());
+        first.borrow(&mut memory);
+        second.borrow(&mut memory);
+        assert!(second.room(1).is_none(), "it is borrowed");
+        first.room(40).expect("there is room")[..3].copy_from_slice(b"abc");
+        first.append_room(3);
+        first.consume(3);
+        first.room(64).expect("an empty one has all its room")[..5].copy_from_slice(b"defgh");
+        first.append_room(5);
+        first.skip(2);
+        assert!(first.room(62).is_none());
+        first.room(61).expect("queued bytes move to the front")[0] = b'i';
+        first.append_room(1);
+        first.give_back(&mut memory);
+        assert_eq!((first.as_slice(), first.capacity()), (&b"fghi"[..], 8));
+        second.borrow(&mut memory);
+        assert!(
+            second
+                .room(64)
+                .expect("all is back")
+                .iter()
+                .all(|&byte| byte == 0 || byte == b'd' || byte == b'e')
+        );
+        second.give_back(&mut memory);
+        first.borrow(&mut memory);
+        assert!(first.room(1).is_none(), "it has memory of its own");
+    }
+
+    #[test]
+    fn many_bytes_keep_the_memory_they_are_in() {
+        let mut memory = SpareMemory::new(64);
+        let mut buffer = Buffer::new();
+        buffer.borrow(&mut memory);
+        buffer.append_with(|bytes| bytes.extend([7; 1000]));
+        let at = buffer.as_slice().as_ptr();
+        buffer.give_back(&mut memory);
+        assert_eq!((buffer.as_slice().as_ptr(), buffer.len()), (at, 1000));
+        let mut other = Buffer::new();
+        other.borrow(&mut memory);
+        assert!(other.room(64).is_some(), "there is new memory");
     }
 
     #[test]

@@ -334,7 +334,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn has_new_input(&mut self, id: ConnId) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return false };
         let taken = loop {
-            match connection.read(&mut self.net, &mut self.chunk) {
+            match connection.read(&mut self.net, &mut self.memory) {
                 // The read was interrupted.
                 ReadOutcome::Bytes(0) => {}
                 taken => break taken,

@@ -5,7 +5,7 @@ use std::io;
 use super::buffer_budget::Charge;
 use super::delivery::END_OF_OUTPUT;
 use super::net::{Net, Readable, Received};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, SpareMemory};
 use crate::clock::Instant;
 use crate::dispatch::{Client, JobLoad, Now};
 use crate::ids::ConnId;
@@ -45,6 +45,24 @@ pub(super) struct Connection<S> {
     pub(super) stalled_since: Option<Instant>,
     /// The instant that its timer is armed for.
     pub(super) armed: Option<Instant>,
+}
+
+/// The memory that one connection after the other uses while it runs.
+pub(super) struct RunMemory {
+    input: SpareMemory,
+    output: SpareMemory,
+    /// For input that is discarded, or appended to a part of a message.
+    chunk: Box<[u8]>,
+}
+
+impl RunMemory {
+    pub(super) fn new() -> RunMemory {
+        RunMemory {
+            input: SpareMemory::new(2 * limits::READ_CHUNK_BYTES),
+            output: SpareMemory::new(2 * limits::OUTPUT_BYTES_PAUSE),
+            chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
+        }
+    }
 }
 
 /// The slots of which a connection takes one.
@@ -135,6 +153,18 @@ impl<S> Connection<S> {
         Client { conn, session: &mut self.session, output: &mut self.output, load: &mut self.load, now }
     }
 
+    /// Borrows the memory of a run for the empty ones of its buffers.
+    pub(super) fn borrow(&mut self, memory: &mut RunMemory) {
+        self.input.borrow(&mut memory.input);
+        self.output.borrow(&mut memory.output);
+    }
+
+    /// Returns the memory of a run.
+    pub(super) fn give_back(&mut self, memory: &mut RunMemory) {
+        self.input.give_back(&mut memory.input);
+        self.output.give_back(&mut memory.output);
+    }
+
     /// Notes why the connection ends; the first reason holds.
     pub(super) fn note_end(&mut self, reason: OfflineReason) {
         self.end.get_or_insert(reason);
@@ -184,20 +214,33 @@ impl<S> Connection<S> {
         self.output.is_empty() && self.session.deferred_len() == 0 && !self.session.owes_answer()
     }
 
-    /// Reads once: into the input buffer if the connection is open; a lingering one discards the bytes.
-    pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, chunk: &mut [u8]) -> ReadOutcome {
-        match net.read(&mut self.socket, chunk) {
+    /// Reads once: into the input buffer if the connection is open; a lingering one discards the bytes. The buffer's
+    /// borrowed memory has no room for a long message, which `memory` is read into.
+    pub(super) fn read<N: Net<Socket = S>>(&mut self, net: &mut N, memory: &mut RunMemory) -> ReadOutcome {
+        let is_lingering = matches!(self.phase, Phase::Lingering { .. });
+        let received = match self.input.room(limits::READ_CHUNK_BYTES).filter(|_| !is_lingering) {
+            Some(room) => {
+                net.read(&mut self.socket, room).inspect(|received| self.input.append_room(received.count))
+            }
+            None => {
+                self.input.give_back(&mut memory.input);
+                let chunk = &mut memory.chunk;
+                net.read(&mut self.socket, chunk).inspect(|received| {
+                    if !is_lingering {
+                        self.input.push(&chunk[..received.count]);
+                    }
+                    crate::sys::wipe(&mut chunk[..received.count]);
+                })
+            }
+        };
+        match received {
             Ok(Received { count: 0, .. }) => ReadOutcome::End,
             Ok(Received { count, is_drained }) => {
                 // The next read would return `WouldBlock`.
                 if is_drained && self.readable == Readable::UntilDrained {
                     self.readable = Readable::No;
                 }
-                if !matches!(self.phase, Phase::Lingering { .. }) {
-                    self.input.push(&chunk[..count]);
-                }
                 self.received_any = true;
-                crate::sys::wipe(&mut chunk[..count]);
                 ReadOutcome::Bytes(count)
             }
             Err(error) => match error.kind() {

@@ -41,7 +41,7 @@ use crate::session::{Rules, Session};
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use buffer_budget::BufferBudget;
-use connection::{Connection, Overdue, Phase};
+use connection::{Connection, Overdue, Phase, RunMemory};
 use delivery::Deliveries;
 use net::{Event, Net};
 use table::Table;
@@ -126,7 +126,7 @@ pub struct Reactor<N: Net, J, C> {
     completions: VecDeque<Completion>,
     /// Connections that the embedding program closes; the completions that came before are processed first.
     leaving: Vec<ConnId>,
-    chunk: Box<[u8]>,
+    memory: RunMemory,
 }
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
@@ -159,7 +159,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             events: Vec::new(),
             completions: VecDeque::new(),
             leaving: Vec::new(),
-            chunk: vec![0; limits::READ_CHUNK_BYTES].into(),
+            memory: RunMemory::new(),
         }
     }
 

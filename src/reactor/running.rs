@@ -52,6 +52,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 Phase::Open => self.run(id, &mut usage, now),
                 Phase::Lingering { .. } => self.discard(id, &mut usage),
             };
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.give_back(&mut self.memory);
+            }
             all.steps += 1 + usage.steps;
             all.bytes += usage.bytes;
             self.note_sent(id);
@@ -83,6 +86,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let Some(connection) = self.connections.get_mut(id) else { return RunOutcome::Waits };
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
         let is_resumed = std::mem::take(&mut connection.is_resumed);
+        connection.borrow(&mut self.memory);
         loop {
             if usage.steps >= limits::STEPS_PER_TICK_MAX || usage.bytes >= limits::READ_BYTES_PER_TICK_MAX {
                 return match connection.flush(&mut self.net, now.instant) {
@@ -137,7 +141,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     if !self.budget.may_read(id, connection.charge) {
                         return RunOutcome::NeedsMemory;
                     }
-                    match connection.read(&mut self.net, &mut self.chunk) {
+                    match connection.read(&mut self.net, &mut self.memory) {
                         ReadOutcome::Bytes(count) => usage.bytes += count.max(1),
                         ReadOutcome::Nothing => {}
                         ReadOutcome::End => connection.session.end_input(),
@@ -184,7 +188,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             if connection.readable == Readable::No {
                 return RunOutcome::Waits;
             }
-            let count = match connection.read(&mut self.net, &mut self.chunk) {
+            let count = match connection.read(&mut self.net, &mut self.memory) {
                 ReadOutcome::Bytes(count) => count.max(1),
                 ReadOutcome::Nothing => 0,
                 ReadOutcome::End | ReadOutcome::Broken => return RunOutcome::Close,
