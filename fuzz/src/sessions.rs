@@ -16,7 +16,7 @@ use vmherd::internals::framing::sniff::{Sniffed, sniff};
 use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::limits;
 use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongMessage, Query, Request};
-use vmherd::internals::session::{Capacity, Ending, Rules, Session, Step, StepContext};
+use vmherd::internals::session::{Capacity, Ending, RequestHead, Rules, Session, Step, StepContext};
 
 use crate::codec::{Decoder, Malformed, TextReply};
 use crate::decisions::Decisions;
@@ -128,7 +128,7 @@ impl<'a> Replay<'a> {
             let step = session.next(input, output, context);
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
-                Step::Call(seq, request) => self.begin(seq, request),
+                Step::Call(head, request) => self.begin(head, request),
                 Step::Decode(seq, message) => {
                     assert!(message.text.as_slice().len() > self.rules.inline_bytes_max);
                     assert!(
@@ -172,12 +172,18 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn begin(&mut self, seq: RequestSeq, request: Box<Request>) {
+    fn begin(&mut self, head: RequestHead, request: Box<Request>) {
         self.calls += request.reply_count();
-        let is_new = self.open.iter().chain(&self.delayed).chain(&self.paged).all(|(other, _)| *other != seq);
-        assert!(is_new, "a sequence number is used twice");
         self.session.set_authenticated(self.decisions.take().is_multiple_of(4));
         let choice = self.decisions.take();
+        if choice % 5 == 1 && !request.is_paged() {
+            self.answered += request.reply_count();
+            let answer = dialects::answer(&request, choice);
+            return self.session.answer(head, &answer, &mut self.output, &date());
+        }
+        let seq = self.session.open(head);
+        let is_new = self.open.iter().chain(&self.delayed).chain(&self.paged).all(|(other, _)| *other != seq);
+        assert!(is_new, "a sequence number is used twice");
         if request.name == CommandName::Convert && !choice.is_multiple_of(3) && request.command.is_ok() {
             let after = Duration::from_secs(u64::from(choice % 6));
             assert!(self.session.delay(seq, self.now + after, format!("a&&b&&{choice}").into()));

@@ -3,6 +3,7 @@
 //! Invariant: a request that a session starts is answered at once, or is in flight under its request key
 //! with one job and one armed timer.
 
+mod answers;
 mod at_once;
 mod containers;
 mod counters;
@@ -35,17 +36,15 @@ use crate::clock::{HttpDate, Instant, UnixSeconds};
 use crate::ids::{ConnId, ContainerId, RequestKey, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
-use crate::model::{
-    Answer, CommandName, Cursor, Failure, Items, Listing, OfflineReason, Request, ServerStatus,
-};
-use crate::session::Session;
+use crate::model::{Answer, CommandName, Cursor, Failure, Items, Listing, Request, ServerStatus};
+use crate::session::{RequestHead, Session};
 use crate::work::{Lane, WorkError, WorkResult};
 use crate::worker::{Completion, JobKey, Jobs, Priority};
 use counters::Counters;
 use delayed_conversions::Delayed;
 use delayed_logins::{DelayedLogin, PendingLogin};
 use events::EventOutbox;
-use failed_jobs::{GATE_THREAD, HANDLER_THREAD, REACTOR_THREAD};
+use failed_jobs::GATE_THREAD;
 use in_flight::{InFlight, Origin, Owner};
 use password_checks::{Check, PasswordChecks};
 use timers::{Timer, Timers};
@@ -220,7 +219,7 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// Starts a request that a session has decoded.
-    pub(crate) fn begin(&mut self, seq: RequestSeq, request: Box<Request>, client: &mut Client<'_>) {
+    pub(crate) fn begin(&mut self, head: RequestHead, request: Box<Request>, client: &mut Client<'_>) {
         let (command, is_inline) = (request.name, request.is_inline());
         self.counters.count_request(command);
         match &request.command {
@@ -235,6 +234,10 @@ impl<J: Jobs> Dispatcher<J> {
         } else {
             self.app.refuse(client.conn, &request)
         };
+        if let Next::Answer(answer) = next {
+            return self.answer_at_once(head, command, &answer, client);
+        }
+        let seq = client.session.open(head);
         self.dispatch(RequestContext::new(client.key(seq), command), next, client);
     }
 
@@ -389,56 +392,7 @@ impl<J: Jobs> Dispatcher<J> {
                 }
             }
         }
-        client.session.set_authenticated(self.app.presence().is_authenticated(client.conn));
-        if command == CommandName::Watch {
-            client.session.charge_watch(self.app.watches().held_bytes(client.conn));
-        }
-    }
-
-    pub(crate) fn answer(
-        &mut self,
-        seq: RequestSeq,
-        command: CommandName,
-        answer: Answer,
-        client: &mut Client<'_>,
-    ) {
-        let failure = match &answer {
-            Answer::Failed(failure) => Some(failure),
-            _ => None,
-        };
-        // One that is malformed has begun nothing: another may wait for its snapshot.
-        if command == CommandName::Watch && failure.is_some() && client.session.is_paged(seq) {
-            self.app.watches_mut().snapshot_failed(client.conn, client.now.instant);
-        }
-        if matches!(command, CommandName::Authenticate | CommandName::AuthorizeVm | CommandName::ConnectVm) {
-            self.app.presence_mut().settle_login(client.conn, OfflineReason::Logout);
-        }
-        match &answer {
-            Answer::Custom(response) if !response.is_success() => {
-                self.counters.count_failed_by_handler(command);
-            }
-            _ => self.counters.count_outcome(command, failure),
-        }
-        let error_detail = self.error_detail.take();
-        if let Some(Failure::Internal) = failure {
-            let thread = if error_detail.is_some() { HANDLER_THREAD } else { REACTOR_THREAD };
-            let error = error_detail.as_deref().unwrap_or("internal error");
-            let error = format!("{}: {error}", self.app.customs().name(command));
-            self.record_runtime_error(client.conn, thread, error, client.now.unix);
-        }
-        let was_cut = client.session.has_broken_off();
-        let is_written = client.session.complete(seq, &answer, client.output, &self.date);
-        if let Answer::Created(new) = &answer {
-            self.container_answered(client.conn, new.credentials.id, is_written);
-        }
-        if client.session.has_broken_off() && !was_cut {
-            self.counters.answers_cut += 1;
-            if let Some(suppressed) =
-                self.cut_log_limiter.allow(limits::ERROR_LOG_INTERVAL_S, client.now.unix)
-            {
-                log::warn!("cut {} answers ({command:?}) in the middle: {answer:?}", 1 + suppressed);
-            }
-        }
+        self.update_session(command, client);
     }
 }
 

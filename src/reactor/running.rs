@@ -109,9 +109,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.dispatcher.refused(id, refused, denials, failures);
             }
             match step {
-                Step::Call(seq, request) => {
+                Step::Call(head, request) => {
                     usage.steps += 1;
-                    self.dispatcher.begin(seq, request, &mut connection.client(id, now));
+                    self.dispatcher.begin(head, request, &mut connection.client(id, now));
                 }
                 Step::Decode(seq, text) => {
                     usage.steps += 1;

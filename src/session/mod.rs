@@ -5,12 +5,14 @@
 //!
 //! Invariants: each request that [`Session::next`] returns gets exactly one reply; an ending session decodes nothing.
 
+mod answers;
 mod codec;
 mod deadlines;
 mod ending;
 mod memory;
 mod ordered;
 mod refused;
+mod request_head;
 mod responses;
 mod rules;
 #[cfg(feature = "sealed")]
@@ -24,11 +26,12 @@ use crate::clock::{HttpDate, Instant};
 use crate::crypto::Exchanged;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, Denial, Failure, Page, Refusal, Request};
+use crate::model::{Answer, Denial, Failure, Refusal, Request};
 use codec::{Codec, DecodeContext, Decoded, Reply};
 use deadlines::{ClientDeadline, WaitMode};
 pub use ending::Ending;
-use responses::{Delivery, ResponseQueue, Wanted};
+pub use request_head::RequestHead;
+use responses::{ResponseQueue, Wanted};
 pub use rules::Rules;
 #[cfg(feature = "sealed")]
 pub use sealed_listener::SealedListener;
@@ -91,27 +94,6 @@ impl Session {
         step
     }
 
-    /// Writes the answer to the request `seq`. Returns false, and drops the answer, if no such request is open, or if
-    /// nothing more is written.
-    pub fn complete(
-        &mut self,
-        seq: RequestSeq,
-        answer: &Answer,
-        output: &mut Buffer,
-        date: &HttpDate,
-    ) -> bool {
-        let Some(responses) = &mut self.responses else { return false };
-        let watch = WatchOutput::after_answer(responses.id(seq), answer);
-        let delivery = responses.complete(seq, answer, &mut self.codec, output, date);
-        if delivery == Delivery::BrokenOff {
-            self.ending = Some(Ending::Abort);
-        }
-        if let Some(watch) = watch {
-            self.set_watch(watch);
-        }
-        delivery != Delivery::Dropped
-    }
-
     /// Takes the decoded message `seq`; ignored if the session no longer waits for it.
     pub fn decoded(&mut self, seq: RequestSeq, decoded: Result<Box<Request>, Refusal>) {
         if self.responses.as_mut().is_some_and(|responses| responses.end_decoding(seq)) {
@@ -135,37 +117,6 @@ impl Session {
     /// Whether an answer has broken off, which closes the connection.
     pub fn has_broken_off(&self) -> bool {
         self.ending == Some(Ending::Abort)
-    }
-
-    /// Writes a page of the answer to the request `seq`. Returns false if no such request is open.
-    pub fn complete_page(
-        &mut self,
-        seq: RequestSeq,
-        page: &Page,
-        output: &mut Buffer,
-        date: &HttpDate,
-    ) -> bool {
-        let Some(responses) = &mut self.responses else { return false };
-        let watch = WatchOutput::after_page(responses.id(seq), page);
-        let is_open = responses.complete_page(seq, page, &mut self.codec, output, date);
-        if is_open && watch.is_some() {
-            self.set_watch(watch);
-        }
-        is_open
-    }
-
-    /// Delays the open request `seq`: at `at`, [`Step::Due`] returns `data`. Returns false if no such request is open.
-    pub fn delay(&mut self, seq: RequestSeq, at: Instant, data: Box<str>) -> bool {
-        let Some(responses) = &mut self.responses else { return false };
-        responses.delay(seq, at, data);
-        true
-    }
-
-    /// Notes that a worker converts the due text of the request `seq`, for which later delayed answers wait.
-    pub fn begin_conversion(&mut self, seq: RequestSeq) {
-        if let Some(responses) = &mut self.responses {
-            responses.begin_conversion(seq);
-        }
     }
 
     /// When the next delayed request, or something else to write, is due.
@@ -337,11 +288,11 @@ impl Session {
                     }
                 }
             };
-            let responses = self.responses();
-            let (may_begin, is_paged) = match &message {
-                Ok(request) => (responses.may_open(request), request.is_paged()),
-                Err(refusal) => (responses.may_answer(refusal.id.is_some()), false),
-            };
+            let may_begin = self.responses.as_ref().is_none_or(|responses| match &message {
+                Ok(request) => responses.may_open(request),
+                Err(refusal) => responses.may_answer(refusal.id.is_some()),
+            });
+            let is_paged = message.as_ref().is_ok_and(|request| request.is_paged());
             if !may_begin || is_paged && !capacity.for_page {
                 self.deferred = Some(Box::new(message));
                 return if may_begin { Step::NeedRoom } else { Step::Blocked };
@@ -367,14 +318,16 @@ impl Session {
         // A barrier is never refused: there is at most one, and without it, the requests after it would run as the
         // previous principal.
         let is_limited = request.id.is_some() && !request.is_barrier();
-        if is_limited && self.responses().concurrent_count() >= rules.requests_max {
+        if is_limited && self.concurrent_count() >= rules.requests_max {
             let (dialect, id) = (request.dialect, request.id.take());
             self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output, date);
             return None;
         }
-        let seq = self.take_seq();
-        self.responses().open(seq, &mut request);
-        Some(Step::Call(seq, request))
+        Some(Step::Call(RequestHead::take(&mut request), request))
+    }
+
+    fn concurrent_count(&self) -> usize {
+        self.responses.as_ref().map_or(0, |responses| responses.concurrent_count())
     }
 
     fn take_seq(&mut self) -> RequestSeq {
@@ -386,14 +339,13 @@ impl Session {
     fn refuse(&mut self, refusal: Refusal, output: &mut Buffer, date: &HttpDate) {
         self.refused = self.refused.saturating_add(1);
         self.handled_inline = self.handled_inline.saturating_add(1);
-        let responses = self.responses.get_or_insert_default();
         if self.keeps_refusals {
-            responses.keep_refusal(refusal.failure.clone());
+            self.responses().keep_refusal(refusal.failure.clone());
         }
         let answer = Answer::Failed(refusal.failure);
         let reply =
             Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer, count: 1, date };
-        responses.write(&reply, &mut self.codec, output);
+        self.write(&reply, output);
     }
 
     /// Begins to end with an error, which is deferred until all open requests are answered.

@@ -4,23 +4,9 @@
 
 use std::collections::VecDeque;
 
+use super::request_head::RequestHead;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Dialect, RequestId};
-
-/// The fields of an open request, with or without an id, that its reply needs, and those on which others wait.
-pub(super) struct Open {
-    pub(super) dialect: Dialect,
-    pub(super) id: Option<RequestId>,
-    /// Its approximate size.
-    pub(super) bytes: u32,
-    /// The number of its replies.
-    pub(super) reply_count: u32,
-    /// Reads and barriers wait for it.
-    pub(super) is_write: bool,
-    /// Other writes without an id may be open at the same time.
-    pub(super) is_direct_write: bool,
-}
 
 /// The requests without an id that are open, or whose replies wait for earlier ones.
 #[derive(Default)]
@@ -37,14 +23,14 @@ struct Ordered {
 }
 
 enum State {
-    Open(Open),
+    Open(RequestHead),
     /// The reply, which waits for those before it.
     Answered(Box<[u8]>),
 }
 
 impl OrderedRequests {
     /// Adds an open request, which is the last one.
-    pub(super) fn push(&mut self, seq: RequestSeq, open: Open) {
+    pub(super) fn push(&mut self, seq: RequestSeq, open: RequestHead) {
         self.queue.push_back(Ordered { seq, state: State::Open(open) });
     }
 
@@ -55,7 +41,7 @@ impl OrderedRequests {
     }
 
     /// The open request `seq`.
-    pub(super) fn get(&self, seq: RequestSeq) -> Option<&Open> {
+    pub(super) fn get(&self, seq: RequestSeq) -> Option<&RequestHead> {
         match &self.queue[self.place(seq)?].state {
             State::Open(open) => Some(open),
             State::Answered(_) => None,
@@ -63,7 +49,7 @@ impl OrderedRequests {
     }
 
     /// Closes the open request `seq`. It keeps its place if its reply has to wait: see [`OrderedRequests::waits`].
-    pub(super) fn close(&mut self, seq: RequestSeq) -> Option<Open> {
+    pub(super) fn close(&mut self, seq: RequestSeq) -> Option<RequestHead> {
         let place = self.place(seq)?;
         let state = &mut self.queue[place].state;
         match std::mem::replace(state, State::Answered(Box::default())) {

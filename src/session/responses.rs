@@ -7,20 +7,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::codec::{Codec, Reply, ReplyPage};
-use super::ordered::{Open, OrderedRequests};
+use super::ordered::OrderedRequests;
+use super::request_head::RequestHead;
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, CommandName, Cursor, Failure, Listing, Page, Request, RequestId};
+use crate::model::{Answer, Cursor, Failure, Listing, Page, Request, RequestId};
 
 /// The open requests of one connection.
 #[derive(Default)]
 pub(super) struct ResponseQueue {
     ordered: OrderedRequests,
     /// The open requests with an id.
-    concurrent: BTreeMap<RequestSeq, Open>,
+    concurrent: BTreeMap<RequestSeq, RequestHead>,
     /// The number of open writes, with and without an id.
     open_writes: usize,
     /// Approximate bytes of the open requests.
@@ -95,24 +96,25 @@ pub(super) enum Delivery {
 
 impl ResponseQueue {
     /// Opens a request that [`ResponseQueue::may_open`] allows.
-    pub(super) fn open(&mut self, seq: RequestSeq, request: &mut Request) {
-        if request.is_barrier() {
+    pub(super) fn open(&mut self, seq: RequestSeq, head: RequestHead) {
+        if head.is_barrier {
             self.barrier = Some(seq);
         }
-        if request.is_paged() {
+        if head.is_paged {
             self.paged = Some(seq);
         }
-        let (bytes, reply_count) = (bytes_of(request), request.reply_count() as u32);
-        let (is_write, is_direct_write) = (request.name.is_write(), request.is_direct_write());
-        self.open_bytes += bytes as usize;
-        self.open_writes += usize::from(is_write);
-        let (dialect, id) = (request.dialect, request.id.take());
-        let open = Open { dialect, id, bytes, reply_count, is_write, is_direct_write };
-        match open.id {
-            Some(_) => drop(self.concurrent.insert(seq, open)),
-            None => self.ordered.push(seq, open),
+        self.open_bytes += head.bytes as usize;
+        self.open_writes += usize::from(head.is_write);
+        match head.id {
+            Some(_) => drop(self.concurrent.insert(seq, head)),
+            None => self.ordered.push(seq, head),
         }
         self.check();
+    }
+
+    /// Whether requests without an id are open.
+    pub(super) fn has_ordered(&self) -> bool {
+        !self.ordered.is_empty()
     }
 
     /// Notes that a worker decodes the message `seq` of this many bytes.
@@ -140,7 +142,9 @@ impl ResponseQueue {
         output: &mut Buffer,
         date: &HttpDate,
     ) -> Delivery {
-        let Some(Open { dialect, id, reply_count, .. }) = self.close(seq) else { return Delivery::Dropped };
+        let Some(RequestHead { dialect, id, reply_count, .. }) = self.close(seq) else {
+            return Delivery::Dropped;
+        };
         match &self.writing {
             // Its pages are whole messages.
             Writing::Pages(stream) if stream.seq == seq && stream.listing.query.has_whole_pages() => {
@@ -381,12 +385,12 @@ impl ResponseQueue {
     }
 
     /// The open request `seq`.
-    fn get(&self, seq: RequestSeq) -> Option<&Open> {
+    fn get(&self, seq: RequestSeq) -> Option<&RequestHead> {
         self.ordered.get(seq).or_else(|| self.concurrent.get(&seq))
     }
 
     /// Closes an open request, and returns the fields that its reply needs.
-    fn close(&mut self, seq: RequestSeq) -> Option<Open> {
+    fn close(&mut self, seq: RequestSeq) -> Option<RequestHead> {
         let open = self.ordered.close(seq).or_else(|| self.concurrent.remove(&seq))?;
         self.open_bytes -= open.bytes as usize;
         self.open_writes -= usize::from(open.is_write);
@@ -412,15 +416,3 @@ impl ResponseQueue {
         }
     }
 }
-
-/// The approximate size of an open request. A conversion has none: delayed texts are counted apart.
-fn bytes_of(request: &Request) -> u32 {
-    let bytes = match request.name {
-        CommandName::Convert => 0,
-        _ => request.held_bytes() + OPEN_BYTES,
-    };
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-/// The approximate size of an open request's entries, here and in the dispatcher.
-const OPEN_BYTES: usize = 256;

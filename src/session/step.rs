@@ -3,6 +3,7 @@
 #[cfg(doc)]
 use super::Session;
 use super::ending::Ending;
+use super::request_head::RequestHead;
 use super::rules::Rules;
 use crate::clock::{HttpDate, Instant};
 #[cfg(feature = "sealed")]
@@ -35,8 +36,9 @@ pub struct StepContext<'a> {
 /// The next action for the caller.
 #[derive(Debug)]
 pub enum Step {
-    /// Run this request, and pass the answer to [`Session::complete`].
-    Call(RequestSeq, Box<Request>),
+    /// Run this request. Pass its answer to [`Session::answer`], or, if it comes later, pass the head to [`Session::open`]
+    /// and the answer to [`Session::complete`]; do either before anything else.
+    Call(RequestHead, Box<Request>),
     /// Decode this message, and pass the result to [`Session::decoded`]. Nothing else is decoded before that.
     Decode(RequestSeq, LongMessage),
     /// Run this key exchange, and pass its result to [`Session::exchanged`].

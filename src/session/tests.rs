@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::DiskId;
-use crate::model::{Caller, CommandName, Cursor, Items, List, Listing, LongMessage, Peer, Query};
+use crate::model::{Caller, CommandName, Cursor, Items, List, Listing, LongMessage, Page, Peer, Query};
 
 mod delayed;
 mod long;
@@ -71,7 +71,7 @@ impl Bench {
     /// The seq and command of the next request.
     fn call(&mut self) -> (RequestSeq, CommandName) {
         match self.next() {
-            Step::Call(seq, request) => (seq, request.name),
+            Step::Call(head, request) => (self.session.open(head), request.name),
             step => panic!("expected a request, got {step:?}"),
         }
     }
@@ -424,6 +424,7 @@ fn a_list_that_waits_for_memory_can_be_refused() {
     assert!(matches!(bench.next_within(NO_ROOM), Step::NeedRoom));
     assert!(bench.session.refuse_page());
     let Step::Call(ping, _) = bench.next_within(NO_ROOM) else { panic!("the next request begins") };
+    let ping = bench.session.open(ping);
     bench.answer(ping);
     let replies = bench.replies();
     assert!(
@@ -434,4 +435,24 @@ fn a_list_that_waits_for_memory_can_be_refused() {
     // An error needs no page.
     bench.input.push(LIST.replace("all_disks", "other").as_bytes());
     assert!(matches!(bench.next_within(NO_ROOM), Step::Call(..)));
+}
+
+#[test]
+fn an_answer_at_once_needs_no_ticket_and_waits_for_earlier_ones() {
+    const PUT: &str = r#"{"command": "put", "data": {"key": "a", "value": 1}}"#;
+    let stored = Answer::Put { refused: Vec::new() };
+    let mut bench = Bench::new();
+    bench.input.push(format!("{PUT}{PUT}").as_bytes());
+    let Step::Call(head, _) = bench.next() else { panic!("a request begins") };
+    let first = bench.session.open(head);
+    let Step::Call(head, _) = bench.next() else { panic!("another begins") };
+    bench.session.answer(head, &Answer::Failed(Failure::Busy), &mut bench.output, &bench.date);
+    assert!(bench.output.is_empty());
+    bench.answer_with(first, &stored);
+    let replies = bench.replies();
+    assert!(replies[0].contains("ok") && replies[1].contains("busy"), "{replies:?}");
+    bench.input.push(PING.as_bytes());
+    let Step::Call(head, _) = bench.next() else { panic!("a request begins") };
+    bench.session.answer(head, &PONG, &mut bench.output, &bench.date);
+    assert_eq!((bench.replies().len(), bench.session.open_count()), (1, 0));
 }

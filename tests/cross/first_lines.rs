@@ -156,13 +156,13 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
             output.clear();
         }
         match step {
-            Step::Call(slot, request) => {
+            Step::Call(head, request) => {
                 seen.push(format!("call {:?}", request.name));
                 let answer = match request.dialect {
                     Dialect::Command => Answer::Pong(Peer::Unix { uid: None }),
                     _ => Answer::Failed(Failure::UnknownVm),
                 };
-                assert!(session.complete(slot, &answer, &mut output, &date));
+                session.answer(head, &answer, &mut output, &date);
             }
             Step::NeedInput => match pieces.next() {
                 Some(piece) => input.push(piece),

@@ -230,7 +230,8 @@ fn a_step_takes_a_bounded_number_of_points_from_lines_of_text() {
         let done = bench.measured();
         assert!(done.taken <= READ + LINE.len(), "{} bytes taken", done.taken);
         match done.step {
-            Step::Call(seq, request) => {
+            Step::Call(head, request) => {
+                let seq = bench.session.open(head);
                 let count = request.reply_count();
                 assert!(count <= limits::POINTS_PER_REQUEST_MAX && count <= READ / LINE.len() + 1, "{count}");
                 points += count;

@@ -17,12 +17,12 @@ impl Bench {
     /// The seq of the next request, which puts points, and the points as lines.
     fn put(&mut self) -> (RequestSeq, Vec<String>) {
         match self.next() {
-            Step::Call(seq, request) => match request.command {
+            Step::Call(head, request) => match request.command {
                 Ok(Command::Put(Put { points, undated, is_atomic: false })) if undated.is_empty() => {
                     let line = |new: &crate::model::NewPoint| {
                         format!("{} {} {}", new.key, new.point.value, new.point.timestamp)
                     };
-                    (seq, points.iter().map(line).collect())
+                    (self.session.open(head), points.iter().map(line).collect())
                 }
                 other => panic!("expected points, got {other:?}"),
             },
@@ -33,8 +33,8 @@ impl Bench {
     /// The seq of the next request, which gets points, and its filter.
     fn get(&mut self) -> (RequestSeq, PointFilter) {
         match self.next() {
-            Step::Call(seq, request) => match request.command {
-                Ok(Command::Get(filter)) => (seq, filter),
+            Step::Call(head, request) => match request.command {
+                Ok(Command::Get(filter)) => (self.session.open(head), filter),
                 other => panic!("expected a filter, got {other:?}"),
             },
             step => panic!("expected a request, got {step:?}"),
@@ -326,8 +326,9 @@ fn points_are_sent_in_raw_json() {
     assert_eq!(bench.written(), format!("{POINTS}\n"));
     bench.input.push(b"{\"command\": \"put\", \"data\": {\"key\": \"a\", \"value\": 1}}");
     match bench.next() {
-        Step::Call(seq, request) => {
+        Step::Call(head, request) => {
             assert_eq!(request.reply_count(), 1);
+            let seq = bench.session.open(head);
             bench.answer_stored(seq);
         }
         step => panic!("expected a request, got {step:?}"),
