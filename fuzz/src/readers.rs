@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use vmherd::internals::buffer::Buffer;
-use vmherd::internals::dialect::{decode_front, decode_in_full, decode_json};
+use vmherd::internals::dialect::{decode_front, decode_in_full, decode_json, ping_length};
 use vmherd::internals::framing::raw_json::{JsonEvent, RawJson};
 use vmherd::internals::model::{Command, Request};
 
@@ -32,6 +32,10 @@ fn check(text: &[u8]) {
 
 /// The length of the message that the quick reader takes: the same that the framing cuts off.
 fn check_front(stream: &[u8]) -> Option<usize> {
+    if let Some(length) = ping_length(stream) {
+        let ping = decode_in_full(&stream[..length], &dialects::customs());
+        assert_eq!(ping, Ok(Box::new(Request::ping())));
+    }
     let (length, read) = decode_front(stream, &dialects::customs())?;
     let mut input = Buffer::new();
     input.push(stream);

@@ -15,7 +15,9 @@ use vmherd::internals::framing::http::{HttpListener, HttpRules};
 use vmherd::internals::framing::sniff::{Sniffed, sniff};
 use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::limits;
-use vmherd::internals::model::{Answer, CommandName, Failure, List, Listing, LongMessage, Query, Request};
+use vmherd::internals::model::{
+    Answer, CommandName, Failure, List, Listing, LongMessage, Peer, Query, Request,
+};
 use vmherd::internals::session::{Capacity, Ending, RequestHead, Rules, Session, Step, StepContext};
 
 use crate::codec::{Decoder, Malformed, TextReply};
@@ -129,6 +131,7 @@ impl<'a> Replay<'a> {
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {
                 Step::Call(head, request) => self.begin(head, request),
+                Step::Ping => self.pong(),
                 Step::Decode(seq, message) => {
                     assert!(message.text.as_slice().len() > self.rules.inline_bytes_max);
                     assert!(
@@ -163,6 +166,14 @@ impl<'a> Replay<'a> {
             }
         }
         self.refused += self.session.take_refused() as usize;
+    }
+
+    fn pong(&mut self) {
+        assert_eq!(self.session.open_count(), 0, "a ping overtakes another request");
+        self.calls += 1;
+        self.answered += 1;
+        let pong = Answer::Pong(Peer::Unix { uid: None });
+        self.session.pong(&pong, &mut self.output, &date());
     }
 
     fn decode(&mut self) {

@@ -245,6 +245,13 @@ impl Presence {
         self.note_seen(conn, vm);
     }
 
+    /// Notes a `ping` of the connection.
+    pub fn note_ping(&mut self, conn: ConnId) {
+        if let Some(vm) = self.login(conn).map(|login| login.id) {
+            self.note_request(conn, vm);
+        }
+    }
+
     fn note_seen(&mut self, conn: ConnId, vm: VmId) {
         let address = self.peer(conn).and_then(Peer::ip);
         let seen = SeenVm { vm, at: self.now, address };

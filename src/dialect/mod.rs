@@ -13,6 +13,7 @@ mod json;
 mod json_writer;
 mod number;
 mod page_progress;
+mod ping;
 pub mod text;
 mod verb;
 #[cfg(feature = "page")]
@@ -22,6 +23,7 @@ pub use command::watch::{points_put, vm_changed, vm_offline, vm_online, vm_remov
 pub use conversion::convert;
 use envelope::Envelope;
 pub use page_progress::PageProgress;
+pub use ping::ping_length;
 #[cfg(feature = "page")]
 pub use web::decode as decode_web;
 

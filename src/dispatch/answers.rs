@@ -9,6 +9,17 @@ use crate::session::RequestHead;
 use crate::worker::Jobs;
 
 impl<J: Jobs> Dispatcher<J> {
+    /// Answers a `ping` without an id, which is allowed to every client.
+    pub(crate) fn ping(&mut self, client: &mut Client<'_>) {
+        self.counters.count_request(CommandName::Ping);
+        self.emit_request(client.conn, CommandName::Ping);
+        #[cfg(feature = "internals")]
+        self.trace(super::trace::TraceEvent::Begun(client.conn));
+        let answer = self.app.ping(client.conn);
+        self.counters.count_outcome(CommandName::Ping, None);
+        client.session.pong(&answer, client.output, &self.date);
+    }
+
     /// Answers a request that is not open.
     pub(super) fn answer_at_once(
         &mut self,

@@ -234,6 +234,7 @@ impl<J: Jobs> Dispatcher<J> {
         } else {
             self.app.refuse(client.conn, &request)
         };
+        let next = self.work_at_once(command, next, client);
         if let Next::Answer(answer) = next {
             return self.answer_at_once(head, command, &answer, client);
         }

@@ -155,8 +155,10 @@ impl Bed {
         let step = self.session.next(&mut input, &mut output, context);
         let (session, load) = (&mut self.session, &mut self.load);
         let mut client = Client { conn: CONN, session, output: &mut output, load, now: NOW };
-        if let Step::Call(head, request) = step {
-            self.dispatcher.begin(head, request, &mut client);
+        match step {
+            Step::Call(head, request) => self.dispatcher.begin(head, request, &mut client),
+            Step::Ping => self.dispatcher.ping(&mut client),
+            _ => {}
         }
         let mut kinds = Vec::new();
         while let Some(Job { key, work, .. }) = self.dispatcher.jobs.0.pop() {

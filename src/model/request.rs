@@ -87,6 +87,11 @@ impl Request {
         }
     }
 
+    /// A `ping` without an id.
+    pub fn ping() -> Request {
+        Request::new(Dialect::Command, CommandName::Ping, Ok(Command::Ping))
+    }
+
     /// Whether the answer may come in pages: not if the request is invalid.
     pub fn is_paged(&self) -> bool {
         self.name.is_paged() && self.command.is_ok()

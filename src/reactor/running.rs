@@ -113,6 +113,10 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     usage.steps += 1;
                     self.dispatcher.begin(head, request, &mut connection.client(id, now));
                 }
+                Step::Ping => {
+                    usage.steps += 1;
+                    self.dispatcher.ping(&mut connection.client(id, now));
+                }
                 Step::Decode(seq, text) => {
                     usage.steps += 1;
                     self.dispatcher.begin_decoding(seq, text, &mut connection.client(id, now));

@@ -9,7 +9,7 @@ use super::watch::WatchOutput;
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 use crate::ids::RequestSeq;
-use crate::model::{Answer, Page};
+use crate::model::{Answer, Dialect, Page};
 
 impl Session {
     /// Opens a request, which is answered later: by [`Session::complete`], under the number that this returns.
@@ -33,6 +33,12 @@ impl Session {
         }
         let (dialect, id, count) = (head.dialect, head.id.as_ref(), head.reply_count as usize);
         self.write(&Reply { dialect, id, answer, count, date }, output);
+    }
+
+    /// Writes the answer to [`Step::Ping`](super::Step::Ping).
+    pub fn pong(&mut self, answer: &Answer, output: &mut Buffer, date: &HttpDate) {
+        let dialect = Dialect::Command;
+        self.codec.write_answer(&Reply { dialect, id: None, answer, count: 1, date }, output);
     }
 
     /// Writes a reply to no open request.

@@ -253,6 +253,8 @@ impl Session {
                     let context = DecodeContext { has_ended, is_authenticated, rules, date };
                     match self.codec.decode(input, output, &context) {
                         Decoded::Message(message) => message,
+                        Decoded::Ping if self.has_open() => Ok(Box::new(Request::ping())),
+                        Decoded::Ping => return Step::Ping,
                         Decoded::Long(message) => {
                             let seq = self.take_seq();
                             self.responses().begin_decoding(seq, message.text.as_slice().len());

@@ -39,6 +39,8 @@ pub enum Step {
     /// Run this request. Pass its answer to [`Session::answer`], or, if it comes later, pass the head to [`Session::open`]
     /// and the answer to [`Session::complete`]; do either before anything else.
     Call(RequestHead, Box<Request>),
+    /// Answer a `ping` without an id, by [`Session::pong`]. No other request is open.
+    Ping,
     /// Decode this message, and pass the result to [`Session::decoded`]. Nothing else is decoded before that.
     Decode(RequestSeq, LongMessage),
     /// Run this key exchange, and pass its result to [`Session::exchanged`].

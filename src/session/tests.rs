@@ -126,7 +126,8 @@ fn ping(id: &str) -> String {
     format!("{{\"request_id\": \"{id}\", \"command\": \"ping\"}}")
 }
 
-const PING: &str = "{\"command\": \"ping\"}";
+/// A `ping` that is read like any other request.
+const PING: &str = "{\"data\": {}, \"command\": \"ping\"}";
 const LOGOUT: &str = "{\"command\": \"logout\"}";
 const LIST: &str =
     "{\"request_id\": \"list\", \"command\": \"list\", \"data\": {\"list_type\": \"all_disks\"}}";
@@ -435,24 +436,4 @@ fn a_list_that_waits_for_memory_can_be_refused() {
     // An error needs no page.
     bench.input.push(LIST.replace("all_disks", "other").as_bytes());
     assert!(matches!(bench.next_within(NO_ROOM), Step::Call(..)));
-}
-
-#[test]
-fn an_answer_at_once_needs_no_ticket_and_waits_for_earlier_ones() {
-    const PUT: &str = r#"{"command": "put", "data": {"key": "a", "value": 1}}"#;
-    let stored = Answer::Put { refused: Vec::new() };
-    let mut bench = Bench::new();
-    bench.input.push(format!("{PUT}{PUT}").as_bytes());
-    let Step::Call(head, _) = bench.next() else { panic!("a request begins") };
-    let first = bench.session.open(head);
-    let Step::Call(head, _) = bench.next() else { panic!("another begins") };
-    bench.session.answer(head, &Answer::Failed(Failure::Busy), &mut bench.output, &bench.date);
-    assert!(bench.output.is_empty());
-    bench.answer_with(first, &stored);
-    let replies = bench.replies();
-    assert!(replies[0].contains("ok") && replies[1].contains("busy"), "{replies:?}");
-    bench.input.push(PING.as_bytes());
-    let Step::Call(head, _) = bench.next() else { panic!("a request begins") };
-    bench.session.answer(head, &PONG, &mut bench.output, &bench.date);
-    assert_eq!((bench.replies().len(), bench.session.open_count()), (1, 0));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
-use vmherd::internals::model::{Answer, Dialect, Failure, Peer};
+use vmherd::internals::model::{Answer, CommandName, Dialect, Failure, Peer};
 use vmherd::internals::session::{Capacity, Rules, Session, Step, StepContext};
 
 use crate::common::Daemon;
@@ -156,6 +156,10 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
             output.clear();
         }
         match step {
+            Step::Ping => {
+                seen.push(format!("call {:?}", CommandName::Ping));
+                session.pong(&Answer::Pong(Peer::Unix { uid: None }), &mut output, &date);
+            }
             Step::Call(head, request) => {
                 seen.push(format!("call {:?}", request.name));
                 let answer = match request.dialect {

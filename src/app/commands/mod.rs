@@ -252,7 +252,7 @@ impl App {
 
     fn start(&mut self, command: Command, context: Context) -> Next {
         match command {
-            Command::Ping => self.ping(context.conn),
+            Command::Ping => Next::Answer(self.ping(context.conn)),
             Command::Stats => Next::Statistics,
             Command::VerbStat => Next::Status,
             Command::VerbCreate => self.create_container(context).map(Stage::Containers),

@@ -10,10 +10,12 @@ use crate::work::{Read, Work, WorkResult, WrongResult};
 pub struct Stage;
 
 impl App {
-    pub(super) fn ping(&self, conn: ConnId) -> Next {
+    /// Answers a `ping`, by which a VM is seen.
+    pub fn ping(&mut self, conn: ConnId) -> Answer {
+        self.presence.note_ping(conn);
         match self.presence.peer(conn) {
-            Some(peer) => Next::Answer(Answer::Pong(peer)),
-            None => Next::failed(Failure::Internal),
+            Some(peer) => Answer::Pong(peer),
+            None => Answer::Failed(Failure::Internal),
         }
     }
 }

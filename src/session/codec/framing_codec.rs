@@ -110,6 +110,8 @@ pub(in crate::session) struct DecodeContext<'a> {
 pub(in crate::session) enum Decoded {
     /// A request, or a message that is not one.
     Message(Result<Box<Request>, Refusal>),
+    /// A `ping` without an id.
+    Ping,
     /// A long message for a worker; its result goes to [`FramingCodec::finish_decoding`].
     Long(LongMessage),
     /// A key exchange for a worker; its result goes to [`FramingCodec::exchanged`].

@@ -12,6 +12,11 @@ impl FramingCodec for RawJson {
         let (bytes_max, rules) = (context.bytes_max(false), context.rules);
         let front = self.next_message(input);
         let front = &front[..front.len().min(bytes_max).min(rules.inline_bytes_max)];
+        if let Some(length) = dialect::ping_length(front) {
+            self.count_message();
+            input.skip(length);
+            return Decoded::Ping;
+        }
         if let Some((length, decoded)) = dialect::decode_front(front, &rules.customs) {
             self.count_message();
             input.consume(length);

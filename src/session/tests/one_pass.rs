@@ -20,9 +20,13 @@ fn replay<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Seen {
         loop {
             match bench.next() {
                 Step::NeedInput => break,
-                Step::Call(seq, request) => {
+                Step::Ping => {
+                    seen.steps.push(format!("{:?}", Request::ping()));
+                    bench.session.pong(&PONG, &mut bench.output, &bench.date);
+                }
+                Step::Call(head, request) => {
                     seen.steps.push(format!("{request:?}"));
-                    bench.answer(seq);
+                    bench.session.answer(head, &PONG, &mut bench.output, &bench.date);
                 }
                 Step::Decode(seq, message) => {
                     seen.steps.push(format!("long: {}", message.text.as_slice().escape_ascii()));

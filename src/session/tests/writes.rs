@@ -198,3 +198,22 @@ fn nothing_is_written_after_an_answer_that_broke_off() {
     assert_eq!((bench.output.len(), bench.session.open_count()), (written, 0));
     bench.ends(Ending::Abort);
 }
+
+#[test]
+fn an_answer_at_once_needs_no_ticket_and_waits_for_earlier_ones() {
+    let stored = Answer::Put { refused: Vec::new() };
+    let mut bench = Bench::new();
+    bench.input.push(format!("{PUT}{PUT}").as_bytes());
+    let Step::Call(head, _) = bench.next() else { panic!("a request begins") };
+    let first = bench.session.open(head);
+    let Step::Call(head, _) = bench.next() else { panic!("another begins") };
+    bench.session.answer(head, &Answer::Failed(Failure::Busy), &mut bench.output, &bench.date);
+    assert!(bench.output.is_empty());
+    bench.answer_with(first, &stored);
+    let replies = bench.replies();
+    assert!(replies[0].contains("ok") && replies[1].contains("busy"), "{replies:?}");
+    bench.input.push(PING.as_bytes());
+    let Step::Call(head, _) = bench.next() else { panic!("a request begins") };
+    bench.session.answer(head, &PONG, &mut bench.output, &bench.date);
+    assert_eq!((bench.replies().len(), bench.session.open_count()), (1, 0));
+}
