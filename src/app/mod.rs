@@ -1,7 +1,7 @@
 //! The commands: from a request to an answer, through as many stages as it takes.
 //!
-//! Runs on the reactor's thread and never blocks: blocking [`Work`] goes to a worker, and a [`Stage`] continues with
-//! its result. Independent of framings and threads.
+//! Runs on the reactor's thread and never blocks: blocking [`Work`](crate::work::Work) goes to a worker, and a [`Stage`]
+//! continues with its result. Independent of framings and threads.
 
 pub mod access;
 pub mod audit;

@@ -51,6 +51,7 @@ pub fn decode_front(
 }
 
 /// As [`decode_json`], but with the full reader only, with which the quick one has to agree.
+#[cfg(any(test, feature = "internals"))]
 pub fn decode_in_full(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let mut envelope = Envelope::new();
     envelope.read_full(text)?;

@@ -87,7 +87,8 @@ impl Session {
         is_open
     }
 
-    /// Delays the open request `seq`: at `at`, [`Step::Due`] returns `data`. Returns false if no such request is open.
+    /// Delays the open request `seq`: at `at`, [`Step::Due`](super::Step::Due) returns `data`. Returns false if no such
+    /// request is open.
     pub fn delay(&mut self, seq: RequestSeq, at: Instant, data: Box<str>) -> bool {
         let Some(responses) = &mut self.responses else { return false };
         responses.delay(seq, at, data);

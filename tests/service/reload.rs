@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::common::DEADLINE;
 use crate::common::{Client, Daemon, PASSWORD, TempDir, request, wait_until};
 use crate::support::Manager;
+#[cfg(feature = "http")]
 use crate::web::Web;
 
 /// A daemon with a settings file that can be replaced, and a manager that gets its messages.
@@ -99,6 +100,7 @@ fn a_reload_changes_timeouts_of_open_connections() {
 }
 
 /// The daemon remembers heads of requests.
+#[cfg(feature = "http")]
 #[test]
 fn a_reload_changes_the_hosts_of_open_connections() {
     let service = Reloadable::start("VMHERD_HTTP_HOST=vms.example.org\n");
