@@ -301,7 +301,10 @@ impl FakeWorkers {
         now: Instant,
         config: &FaultConfig,
     ) {
-        writes.retain(|(_, state, _)| !state.is_abandoned());
+        let late = writes
+            .extract_if(.., |(_, state, _)| state.is_abandoned())
+            .map(|(key, ..)| Completion { key, result: Err(WorkError::Store(StoreError::Busy)) });
+        self.done.extend(late);
         let keys: Vec<JobKey> = writes.iter().map(|(key, ..)| *key).collect();
         let tasks = writes.into_iter().map(|(_, _, work)| work).collect();
         let results = self.run_all(tasks, now, config);
