@@ -102,7 +102,7 @@ fn a_client_that_reads_nothing_is_cut() {
 fn a_client_that_reads_too_slowly_lists_again() {
     let daemon = Daemon::builder().args(["--write-timeout", "60s", "--store", "memory:"]).start();
     let (mut client, mut slow) = (daemon.client(), daemon.client());
-    slow.socket().set_recv_buffer_size(4096).expect("a socket option");
+    slow.socket().set_recv_buffer_size(64 << 10).expect("a socket option");
     let data = json!({"what": ["points:"]});
     slow.send(&json!({"command": "watch", "request_id": 9, "data": data}).to_string());
     assert_eq!(slow.reply()["message"], "snapshot");
