@@ -286,7 +286,9 @@ mod tests {
         first.room(40).expect("there is room")[..3].copy_from_slice(b"abc");
         first.append_room(3);
         first.consume(3);
-        first.room(64).expect("an empty one has all its room")[..5].copy_from_slice(b"defgh");
+        let room = first.room(64).expect("an empty one has all its room");
+        assert_eq!(room, [0; 64], "what was consumed may be a password");
+        room[..5].copy_from_slice(b"defgh");
         first.append_room(5);
         first.skip(2);
         assert!(first.room(62).is_none());
