@@ -45,6 +45,10 @@ pub fn decode_front(
     input: &[u8],
     customs: &CustomCommands,
 ) -> Option<(usize, Result<Box<Request>, Refusal>)> {
+    // Between messages there is no input.
+    if !input.starts_with(b"{") {
+        return None;
+    }
     let mut envelope = Envelope::new();
     let length = envelope.read_front(input)?;
     Some((length, envelope.check().and_then(|()| decode(envelope, customs))))
