@@ -1,4 +1,4 @@
-//! A request that waits for a row of the database, while its connection logs in as another VM.
+//! A request that waits for a row of the database, before a login of its connection as another VM.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::common::{DEADLINE, request, wait_until};
 use crate::daemon_on;
 
 #[test]
-fn a_late_failure_does_not_end_a_newer_login() {
+fn a_login_waits_for_the_writes_before_it() {
     let database = Cluster::shared().database();
     let daemon = daemon_on(&database);
     let mut client = daemon.client();
@@ -28,14 +28,17 @@ fn a_late_failure_does_not_end_a_newer_login() {
             daemon.wait_in_flight(1);
             let login = json!({"request_id": 8, "command": "authenticate", "data": {"vm_id": "b", "password": crate::common::PASSWORD}});
             client.send(&login.to_string());
-            let first = client.reply();
             other.batch_execute("COMMIT").expect("a commit");
-            let second = client.reply();
-            let [late, login] = if first["request_id"] == 7 { [&first, &second] } else { [&second, &first] };
+            let [late, login] = [client.reply(), client.reply()];
+            assert_eq!(
+                [&late["request_id"], &login["request_id"]],
+                [7, 8],
+                "a login waits for the writes before it"
+            );
             assert_eq!(login["status"], "success", "{login}");
-            let is_late = first["request_id"] == 8 && late.to_string().contains(refusal);
+            let is_late = late.to_string().contains(refusal);
             if !is_late {
-                eprintln!("{first} {second}");
+                eprintln!("{late}");
             }
             // The connection is that of the second VM, also by the way of a token of its own.
             let own = client.list("authenticated_vms");

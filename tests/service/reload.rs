@@ -156,10 +156,11 @@ fn a_reload_changes_the_connection_limit() {
 
 #[test]
 fn a_reload_changes_the_open_request_limit() {
-    let service = Reloadable::start("");
+    const SLOWLY: &str = "VMHERD_CONVERSION_DELAY=100ms..200ms\n";
+    let service = Reloadable::start(SLOWLY);
     let mut client = service.daemon.client();
     client.register("a", &[]);
-    service.reload("VMHERD_REQUESTS_PER_CONNECTION=1\n");
+    service.reload(&format!("{SLOWLY}VMHERD_REQUESTS_PER_CONNECTION=1\n"));
     let login = |id: u32| json!({"command": "authenticate", "request_id": id, "data": {"vm_id": "a", "password": PASSWORD}});
     // A barrier waits for earlier requests, so one is open at a time and no request is refused.
     client.send(&format!("{}{}", login(1), login(2)));
@@ -167,14 +168,15 @@ fn a_reload_changes_the_open_request_limit() {
         (&client.reply()["status"], &client.reply()["status"]),
         (&json!("success"), &json!("success"))
     );
-    let list = |id: u32| json!({"command": "list", "request_id": id, "data": {"list_type": "all_vms"}});
-    client.send(&format!("{}{}", json!({"command": "update", "request_id": 3, "data": {"ram": 2}}), list(4)));
+    // Conversions are open for a while.
+    let conversion = |id: u32| json!({"request_id": id, "data": "a&&b&&c&&d"});
+    client.send(&format!("{}{}", conversion(3), conversion(4)));
+    assert_eq!(client.reply(), json!({"request_id": 4, "error": "busy"}));
+    assert_eq!(client.reply()["request_id"], 3);
+    service.reload(&format!("{SLOWLY}VMHERD_REQUESTS_PER_CONNECTION=2\n"));
+    client.send(&format!("{}{}", conversion(5), conversion(6)));
     let replies = [client.reply(), client.reply()];
-    assert!(replies.iter().any(|reply| reply["message"] == "busy"), "{replies:?}");
-    service.reload("VMHERD_REQUESTS_PER_CONNECTION=2\n");
-    client.send(&format!("{}{}", json!({"command": "update", "request_id": 3, "data": {"ram": 2}}), list(4)));
-    let replies = [client.reply(), client.reply()];
-    assert!(replies.iter().all(|reply| reply["status"] == "success"), "{replies:?}");
+    assert!(replies.iter().all(|reply| reply["error"].is_null()), "{replies:?}");
 }
 
 #[test]
