@@ -160,7 +160,7 @@ fn a_reload_changes_the_open_request_limit() {
     let service = Reloadable::start(SLOWLY);
     let mut client = service.daemon.client();
     client.register("a", &[]);
-    service.reload(&format!("{SLOWLY}VMHERD_REQUESTS_PER_CONNECTION=1\n"));
+    service.reload(format!("{SLOWLY}VMHERD_REQUESTS_PER_CONNECTION=1\n"));
     let login = |id: u32| json!({"command": "authenticate", "request_id": id, "data": {"vm_id": "a", "password": PASSWORD}});
     // A barrier waits for earlier requests, so one is open at a time and no request is refused.
     client.send(&format!("{}{}", login(1), login(2)));
@@ -173,7 +173,7 @@ fn a_reload_changes_the_open_request_limit() {
     client.send(&format!("{}{}", conversion(3), conversion(4)));
     assert_eq!(client.reply(), json!({"request_id": 4, "error": "busy"}));
     assert_eq!(client.reply()["request_id"], 3);
-    service.reload(&format!("{SLOWLY}VMHERD_REQUESTS_PER_CONNECTION=2\n"));
+    service.reload(format!("{SLOWLY}VMHERD_REQUESTS_PER_CONNECTION=2\n"));
     client.send(&format!("{}{}", conversion(5), conversion(6)));
     let replies = [client.reply(), client.reply()];
     assert!(replies.iter().all(|reply| reply["error"].is_null()), "{replies:?}");
