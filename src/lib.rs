@@ -102,7 +102,7 @@
 //! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
 //! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
 //! | the two readers of JSON, which agree | the quick one: `src/dialect/json.rs`; the full one, for the rest and for errors: `src/dialect/envelope.rs`; the fuzz target `readers` |
-//! | what the reactor does itself with a store in memory | `src/work/at_once.rs`; `src/dispatch/at_once.rs` |
+//! | what the reactor does itself with a store in memory | `src/dispatch/at_once.rs`; which work that is: `cost_at_once` in `src/work` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |
 //! | which requests are open together, and the order of replies | `src/model/command_table.rs` (`Order`), `src/session/responses.rs` |
 //! | a client that leaves during a login | `src/dispatch/mod.rs`: `cancel_all`, `src/dispatch/failed_jobs.rs`: `settle`; one that is delayed: `src/dispatch/delayed_logins.rs` |
