@@ -12,6 +12,9 @@ pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
 pub const LOG_BATCH_BYTES: usize = 64 << 10;
 /// How long the end of the process waits until the last log lines are written: their reader may have stopped reading.
 pub const LOG_FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// Bytes of freed memory that the allocator keeps for each thread: some buffers of short answers, and less than a request
+/// of maximum size.
+pub const FREED_BYTES_KEPT: i32 = 512 << 10;
 /// How long a stop may exceed its grace period before the process ends anyway.
 pub const STOP_OVERRUN: Duration = Duration::from_millis(500);
 /// Bytes of a settings file, and of a file with a store's URL: a thousand times the size of all settings.

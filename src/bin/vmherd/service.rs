@@ -24,6 +24,7 @@ use crate::notify::{Notifier, watchdog_interval};
 use crate::settings::VmSettings;
 use crate::settings::{Invocation, Report, Resolved, Sources};
 use crate::signal_loop::{self, ShutdownResult, SignalHandler};
+use crate::sys::memory::keep_at_most;
 use crate::sys::poll::wait_readable;
 use crate::sys::signals::{Signal, Signals};
 
@@ -62,6 +63,7 @@ fn run(
         vms.as_ref().map_or(0, |vms| u64::from(vms.running_max) * limits::DESCRIPTORS_PER_VM);
     #[cfg(not(feature = "qemu"))]
     let vm_descriptors = 0;
+    keep_at_most(limits::FREED_BYTES_KEPT);
     limit_connections(&mut config, vm_descriptors);
     info!("opening the store {}", config.store);
     notifier.status(&format!("opening the store {}", config.store));

@@ -2,6 +2,7 @@
 //! the library's module of the same name contain `unsafe` code.
 
 pub mod inherited;
+pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod signals;
