@@ -9,6 +9,7 @@ use crate::model::{Caller, CommandName, Cursor, Items, List, Listing, LongMessag
 mod delayed;
 mod long;
 mod one_pass;
+mod ping;
 mod refused;
 #[cfg(feature = "sealed")]
 mod sealed;

@@ -118,6 +118,11 @@ impl Http {
         }
     }
 
+    /// Whether the current message has credentials that were not taken.
+    pub fn has_authorization(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// The client's credentials in the current message, once.
     pub fn take_authorization(&mut self) -> Authorization {
         self.authorization.take().map_or(Authorization::Absent, |authorization| *authorization)
@@ -214,7 +219,7 @@ impl Http {
             return Err(malformed("there are too many empty lines before the request"));
         }
         *blank = total as u8;
-        input.consume(skipped);
+        input.skip(skipped);
         if has_request {
             self.started = self.started.wrapping_add(1);
             self.exchange = Exchange::default();

@@ -110,7 +110,7 @@ pub(in crate::session) struct DecodeContext<'a> {
 pub(in crate::session) enum Decoded {
     /// A request, or a message that is not one.
     Message(Result<Box<Request>, Refusal>),
-    /// A `ping` without an id.
+    /// A `ping` without an id or a token.
     Ping,
     /// A long message for a worker; its result goes to [`FramingCodec::finish_decoding`].
     Long(LongMessage),
@@ -184,7 +184,10 @@ pub(super) fn read_message(text: &[u8], path: Option<VerbPath>, rules: &Rules) -
     if text.len() > rules.inline_bytes_max {
         return Decoded::Long(LongMessage { text: LongText::new(text), path });
     }
-    Decoded::Message(dialect::decode_message(text, path, &rules.customs))
+    match dialect::ping_length(text) {
+        Some(length) if length == text.len() => Decoded::Ping,
+        _ => Decoded::Message(dialect::decode_message(text, path, &rules.customs)),
+    }
 }
 
 /// Removes white space around a message.

@@ -60,7 +60,10 @@ impl FramingCodec for HttpCodec {
                 self.http.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
-                    long => long,
+                    Decoded::Ping if self.http.has_authorization() => {
+                        Decoded::Message(self.finish_decoding(Ok(Box::new(Request::ping()))))
+                    }
+                    other => other,
                 }
             }
             HttpEvent::Page(HttpPage::Root) => {

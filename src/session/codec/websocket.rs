@@ -35,7 +35,7 @@ impl FramingCodec for WebSocketCodec {
                 self.framing.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
-                    long => long,
+                    other => other,
                 }
             }
             WebSocketEvent::Frame => Decoded::HandledInline,
