@@ -21,3 +21,4 @@ mod settings;
 mod signals;
 mod starting;
 mod support;
+mod wiping;
