@@ -1,6 +1,7 @@
 //! Commands run by an app with a store in memory; most requests carry a login of their own.
 
 mod token_updates;
+mod watched_puts;
 
 use super::*;
 use crate::app::presence::ListenerPolicy;

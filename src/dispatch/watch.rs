@@ -144,7 +144,7 @@ impl<J: Jobs> Dispatcher<J> {
     pub(super) fn note_abandoned(&mut self, key: JobKey, owner: &Owner, abandoned: Abandoned) {
         let (Owner::App { stage, .. }, Abandoned::Running(_)) = (owner, abandoned) else { return };
         // A container has steps of its own, which are noted.
-        if !self.app.watches().is_live() || stage.info().container().is_some() {
+        if stage.info().container().is_some() {
             return;
         }
         let Some(noted) = stage.info().noted() else { return };

@@ -16,7 +16,7 @@ pub struct Stage {
     /// The login that the right to put depends on, if any.
     login: Option<Login>,
     /// What clients are told that watch points.
-    noted: Option<Noted>,
+    noted: Noted,
 }
 
 /// Points put by clients since the start.
@@ -41,10 +41,8 @@ impl App {
             _ => None,
         };
         let (count, points, keys_max) = (points.len(), Arc::new(points), limits::METRIC_KEYS_MAX);
-        let noted = self.watches.wants_points().then(|| {
-            let vm = vm.as_ref().map(|login| login.name.clone());
-            Noted::Points(vm, Arc::clone(&points))
-        });
+        // A watch may begin before they are stored.
+        let noted = Noted::Points(vm.as_ref().map(|login| login.name.clone()), Arc::clone(&points));
         let login = vm.filter(|_| context.is_own);
         let stage = Stage { count, login: login.clone(), noted };
         Next::Work { work: Work::Write(Write::Put { login, points, keys_max, is_atomic }), stage }
@@ -67,7 +65,7 @@ impl StageInfo for Stage {
     }
 
     fn noted(&self) -> Option<Noted> {
-        self.noted.clone()
+        Some(self.noted.clone())
     }
 }
 

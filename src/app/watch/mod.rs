@@ -87,11 +87,6 @@ impl Watches {
         self.live.is_some()
     }
 
-    /// Whether any points are recorded.
-    pub fn wants_points(&self) -> bool {
-        self.live.as_ref().is_some_and(|live| !live.prefixes.is_empty())
-    }
-
     /// Counters since the start, and the number of clients that watch.
     pub fn counters(&self) -> (WatchCounters, usize) {
         (self.counters, self.live.as_ref().map_or(0, |live| live.watchers.count()))

@@ -85,11 +85,6 @@ impl Prefixes {
         self.next_sweep
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.recorded.is_empty()
-    }
-
     /// Whether points of `key` are recorded.
     pub(super) fn covers(&self, key: &str) -> bool {
         self.prefixes_of(key).next().is_some()

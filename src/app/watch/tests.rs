@@ -164,9 +164,7 @@ fn points_are_recorded_for_the_prefixes_that_clients_watch() {
         })
         .into();
     begin(&mut watches, 0, None, &[], at(0)).unwrap();
-    assert!(!watches.wants_points());
     begin(&mut watches, 1, None, &["a.", "b."], at(0)).unwrap();
-    assert!(watches.wants_points());
     watches.note_points(None, &points, &[1]);
     watches.note_points(None, &points[2..], &[]);
     assert_eq!(take_all(&mut watches, 0), (vec![], None));
