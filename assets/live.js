@@ -64,8 +64,11 @@ export class Channel {
     this.timer = null;
     window.removeEventListener("online", this.retry);
     if (this.socket == null) return;
-    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
-    this.socket.close();
+    const { socket } = this;
+    // The browser warns of one that is closed before it is open.
+    socket.onopen = () => socket.close();
+    socket.onmessage = socket.onclose = null;
+    if (socket.readyState !== WebSocket.CONNECTING) socket.close();
     this.socket = null;
   }
 

@@ -33,6 +33,7 @@ export class Points {
     this.sight = [];
     this.wanted = new Set();
     this.prefixes = "[]";
+    this.hasBegun = false;
   }
 
   // Calls `listener()` when series have changed that are in sight; returns what ends it.
@@ -98,12 +99,14 @@ export class Points {
 
   // New points come from now on: the history has those before.
   begin() {
+    this.hasBegun = true;
     this.channel.settle();
     for (const { begin } of this.takers) begin();
     this.fetch();
   }
 
   watch() {
+    this.hasBegun = false;
     this.channel.send("watch", { what: JSON.parse(this.prefixes), token: this.token });
   }
 
@@ -120,9 +123,10 @@ export class Points {
     this.tell();
   }
 
-  // Asks for the history of what is in sight, a few at a time.
+  // Asks for the history of what is in sight, a few at a time. Points between a history and the beginning of the watch would
+  // be in neither.
   fetch() {
-    while (this.requests < REQUESTS_MAX) {
+    while (this.hasBegun && this.requests < REQUESTS_MAX) {
       const isDue = (key) => now() - (this.series.get(key)?.asked ?? 0) > RETRY_S && !this.series.get(key)?.isWhole;
       const key = this.sight.find(isDue);
       if (key == null) return;

@@ -163,11 +163,11 @@ impl Chromium {
         found.as_str().expect("a text").to_owned()
     }
 
-    /// Waits until an expression in the page is true.
+    /// Waits until an expression in the page, which may be a promise, is true.
     #[track_caller]
     pub fn wait_for(&mut self, expression: &str) {
         let end = Instant::now() + PATIENCE;
-        while self.eval(&format!("Boolean({expression})")) != true {
+        while self.eval(&format!("(async () => Boolean(await ({expression})))()")) != true {
             if Instant::now() > end {
                 let body = self.eval("document.body.innerText");
                 panic!("waited {PATIENCE:?} in vain: {expression}\nthe page: {body}\n{:?}", self.problems);
