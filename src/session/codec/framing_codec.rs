@@ -184,10 +184,12 @@ pub(super) fn read_message(text: &[u8], path: Option<VerbPath>, rules: &Rules) -
     if text.len() > rules.inline_bytes_max {
         return Decoded::Long(LongMessage { text: LongText::new(text), path });
     }
-    match dialect::ping_length(text) {
-        Some(length) if length == text.len() => Decoded::Ping,
-        _ => Decoded::Message(dialect::decode_message(text, path, &rules.customs)),
-    }
+    Decoded::Message(dialect::decode_message(text, path, &rules.customs))
+}
+
+/// Whether a message is a `ping` without an id or a token, in the dialect that all but sealed clients may use.
+pub(super) fn is_ping(text: &[u8], rules: &Rules) -> bool {
+    text.len() <= rules.inline_bytes_max && dialect::ping_length(text) == Some(text.len())
 }
 
 /// Removes white space around a message.

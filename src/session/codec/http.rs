@@ -4,7 +4,9 @@
 use super::Codec;
 #[cfg(feature = "page")]
 use super::event_stream::{self, EventStream};
-use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message, trim};
+use super::framing_codec::{
+    DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, is_ping, read_message, trim,
+};
 #[cfg(feature = "websocket")]
 use super::websocket::WebSocketCodec;
 #[cfg(feature = "page")]
@@ -56,13 +58,13 @@ impl FramingCodec for HttpCodec {
         match self.http.next(input, output, bytes_max, &rules.http) {
             HttpEvent::Message => {
                 let body = trim(self.http.body(input));
-                let decoded = read_message(body, self.http.exchange.verb_path, rules);
+                let decoded = match is_ping(body, rules) && !self.http.has_authorization() {
+                    true => Decoded::Ping,
+                    false => read_message(body, self.http.exchange.verb_path, rules),
+                };
                 self.http.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
-                    Decoded::Ping if self.http.has_authorization() => {
-                        Decoded::Message(self.finish_decoding(Ok(Box::new(Request::ping()))))
-                    }
                     other => other,
                 }
             }

@@ -1,6 +1,8 @@
 //! The codec for WebSocket: a text message is a request, and each answer is one message.
 
-use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message, trim};
+use super::framing_codec::{
+    DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, is_ping, read_message, trim,
+};
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::http::WebSocketKey;
@@ -31,7 +33,11 @@ impl FramingCodec for WebSocketCodec {
     fn decode(&mut self, input: &mut Buffer, output: &mut Buffer, context: &DecodeContext<'_>) -> Decoded {
         match self.framing.next(input, output, context.bytes_max(self.is_forwarded)) {
             WebSocketEvent::Message(_) => {
-                let decoded = read_message(trim(self.framing.message(input)), None, context.rules);
+                let text = trim(self.framing.message(input));
+                let decoded = match is_ping(text, context.rules) {
+                    true => Decoded::Ping,
+                    false => read_message(text, None, context.rules),
+                };
                 self.framing.consume(input);
                 match decoded {
                     Decoded::Message(message) => Decoded::Message(self.finish_decoding(message)),
