@@ -1,14 +1,24 @@
 //! Metrics: series of values in time.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::ids::SeriesId;
 use crate::limits;
 
 /// The name of a series: 1 to 200 bytes without white space or control characters.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct MetricKey(Arc<str>);
+#[derive(Clone)]
+pub struct MetricKey(KeyText);
+
+/// Most keys are short, and nothing is allocated for them.
+#[derive(Clone)]
+enum KeyText {
+    /// The length, and the text.
+    Short(u8, [u8; SHORT_KEY_BYTES_MAX]),
+    Long(Arc<str>),
+}
 
 /// Why a text is not a valid key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +80,11 @@ pub struct Series {
 impl NewPoint {
     /// Size in bytes, including the key.
     pub fn held_bytes(&self) -> usize {
-        size_of::<NewPoint>() + self.key.0.len() + KEY_OVERHEAD_BYTES
+        let of_key = match &self.key.0 {
+            KeyText::Short(..) => 0,
+            KeyText::Long(text) => text.len() + KEY_OVERHEAD_BYTES,
+        };
+        size_of::<NewPoint>() + of_key
     }
 }
 
@@ -82,22 +96,38 @@ impl MetricKey {
         }
         // Fast path: nearly all keys are ASCII.
         if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Ok(MetricKey(text.into()));
+            return Ok(MetricKey::from_store(text));
         }
         match text.chars().find(|c| c.is_whitespace() || c.is_control()) {
             Some(character) => Err(KeyError::Character(character)),
-            None => Ok(MetricKey(text.into())),
+            None => Ok(MetricKey::from_store(text)),
         }
     }
 
     /// A key that comes from the store.
     pub fn from_store(text: &str) -> MetricKey {
-        MetricKey(text.into())
+        let mut short = [0; SHORT_KEY_BYTES_MAX];
+        MetricKey(match short.get_mut(..text.len()) {
+            Some(bytes) => {
+                bytes.copy_from_slice(text.as_bytes());
+                KeyText::Short(text.len() as u8, short)
+            }
+            None => KeyText::Long(text.into()),
+        })
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        // It was made from a text.
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The bytes of the text.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            KeyText::Short(length, bytes) => &bytes[..usize::from(*length)],
+            KeyText::Long(text) => text.as_bytes(),
+        }
     }
 }
 
@@ -138,9 +168,41 @@ impl PartialEq for MetricValue {
 
 impl Eq for MetricValue {}
 
+impl PartialEq for MetricKey {
+    fn eq(&self, other: &MetricKey) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for MetricKey {}
+
+impl PartialOrd for MetricKey {
+    fn partial_cmp(&self, other: &MetricKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for MetricKey {
+    fn cmp(&self, other: &MetricKey) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for MetricKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.as_bytes());
+    }
+}
+
+impl fmt::Debug for MetricKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MetricKey").field(&self.as_str()).finish()
+    }
+}
+
 impl fmt::Display for MetricKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -157,6 +219,10 @@ impl fmt::Debug for MetricValue {
     }
 }
 
+/// The longest key without memory of its own.
+const SHORT_KEY_BYTES_MAX: usize = 22;
+const _: () = assert!(size_of::<MetricKey>() == 24);
+
 /// The reference counts of an `Arc`.
 const KEY_OVERHEAD_BYTES: usize = 16;
 
@@ -169,8 +235,15 @@ mod tests {
     #[test]
     fn keys_are_bounded_and_have_neither_white_space_nor_control_characters() {
         let longest = "k".repeat(limits::METRIC_KEY_BYTES_MAX);
-        for good in ["a", "palm.cpu", "*", "ключ", "\"{}\\", "-", &longest] {
-            assert_eq!(MetricKey::parse(good).expect(good).as_str(), good);
+        let (short, long) = ("x".repeat(SHORT_KEY_BYTES_MAX), "x".repeat(SHORT_KEY_BYTES_MAX + 1));
+        let keys = ["a", "palm.cpu", "*", "ключ", "\"{}\\", "-", &short, &long, &longest];
+        let parsed = keys.map(|good| MetricKey::parse(good).expect(good));
+        for (good, key) in keys.into_iter().zip(&parsed) {
+            assert_eq!(key.as_str(), good);
+            for (other, other_key) in keys.into_iter().zip(&parsed) {
+                assert_eq!(key.cmp(other_key), good.cmp(other), "{good} {other}");
+                assert_eq!(key == other_key, good == other, "{good} {other}");
+            }
         }
         let longer = "k".repeat(limits::METRIC_KEY_BYTES_MAX + 1);
         for (bad, error) in [

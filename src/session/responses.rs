@@ -50,7 +50,7 @@ pub(super) struct ResponseQueue {
 enum Writing {
     #[default]
     Whole,
-    Pages(Stream),
+    Pages(Box<Stream>),
     /// Nothing more is written: a reply broke off, or the client has been notified of the end.
     Silent,
 }
@@ -195,7 +195,7 @@ impl ResponseQueue {
         match page.next {
             Some(cursor) => {
                 let stream = Stream { seq, listing: page.listing.clone(), progress, cursor: Some(cursor) };
-                self.writing = Writing::Pages(stream);
+                self.writing = Writing::Pages(Box::new(stream));
             }
             None => {
                 self.close(seq);

@@ -169,7 +169,7 @@ impl Write {
 
     /// The total size of the keys of its points, in bytes.
     pub fn bytes(&self) -> usize {
-        self.points().iter().map(|new| new.key.as_str().len()).sum()
+        self.points().iter().map(|new| new.key.as_bytes().len()).sum()
     }
 }
 

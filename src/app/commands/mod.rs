@@ -211,7 +211,6 @@ impl StageInfo for TokenStage {
 
 impl App {
     /// Runs a request whose token, if any, is valid: checks the rights, then the data.
-    #[expect(clippy::boxed_local, reason = "a request is large; avoid moving it before it is destructured")]
     pub(super) fn run(
         &mut self,
         conn: ConnId,
