@@ -174,7 +174,11 @@ impl Jobs for Pool {
             return None;
         }
         self.run_at_once[work.lane() as usize] += 1;
-        run_work(&[work], context).pop()
+        Some(catch_unwind(AssertUnwindSafe(|| context.run_one(work))).unwrap_or_else(|_| {
+            // The panic hook has logged it.
+            context.forget_store();
+            Err(WorkError::Internal)
+        }))
     }
 
     fn notify_workers(&mut self) {
