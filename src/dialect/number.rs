@@ -16,19 +16,23 @@ pub(super) enum TimestampError {
 
 /// Parses a 64-bit integer: decimal digits after an optional `-`.
 pub(super) fn read_integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
     if !(1..=I64_SAFE_DIGITS).contains(&digits.len()) {
         integer_digits(text)?;
         return std::str::from_utf8(text).ok()?.parse().ok();
     }
     let mut number = 0;
     for byte in digits {
-        if !byte.is_ascii_digit() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
             return None;
         }
-        number = 10 * number + i64::from(byte - b'0');
+        number = 10 * number + i64::from(digit);
     }
-    Some(if digits.len() == text.len() { number } else { -number })
+    Some(sign * number)
 }
 
 /// Parses a timestamp in seconds since 1970.
@@ -49,7 +53,10 @@ fn integer_digits(text: &[u8]) -> Option<&[u8]> {
 /// Parses a finite decimal number with optional sign, point and exponent.
 pub(super) fn read_value(text: &[u8]) -> Option<MetricValue> {
     // Rejects `inf` and `nan`, which the standard library would parse.
-    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let unsigned = match text {
+        [b'-' | b'+', unsigned @ ..] => unsigned,
+        unsigned => unsigned,
+    };
     if !matches!(unsigned.first(), Some(b'0'..=b'9' | b'.')) {
         return None;
     }
@@ -65,18 +72,19 @@ fn read_short_decimal(text: &[u8]) -> Option<f64> {
     if text.len() > DECIMAL_DIGITS_MAX {
         return None;
     }
-    let (mut digits, mut power, mut has_point) = (0_u64, 1_u64, false);
-    for &byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                digits = 10 * digits + u64::from(byte - b'0');
-                power *= if has_point { 10 } else { 1 };
-            }
-            b'.' if !has_point => has_point = true,
-            _ => return None,
+    let (mut digits, mut after_point) = (0_u64, None);
+    for (index, &byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            digits = 10 * digits + u64::from(digit);
+        } else if byte == b'.' && after_point.is_none() {
+            after_point = Some(index + 1);
+        } else {
+            return None;
         }
     }
-    (text != b".").then_some(digits as f64 / power as f64)
+    let decimals = after_point.map_or(0, |begin| text.len() - begin);
+    (text != b".").then_some(digits as f64 / POWERS_OF_TEN[decimals])
 }
 
 /// Writes `value` as valid JSON.
@@ -178,6 +186,16 @@ const EXACT_DECIMAL_MAX: u64 = 1_000_000_000_000_000;
 
 /// Every number with this many digits is a float.
 const DECIMAL_DIGITS_MAX: usize = 15;
+
+/// 1, 10, 100 and so on, which are exact.
+const POWERS_OF_TEN: [f64; DECIMAL_DIGITS_MAX] = {
+    let (mut powers, mut index) = ([1.0; DECIMAL_DIGITS_MAX], 1);
+    while index < DECIMAL_DIGITS_MAX {
+        powers[index] = 10.0 * powers[index - 1];
+        index += 1;
+    }
+    powers
+};
 
 /// Every number with this many digits fits into 64 bits.
 const I64_SAFE_DIGITS: usize = 18;
