@@ -100,7 +100,7 @@
 //! | which files a new command needs | `docs/architecture.md`, "How to add a command" |
 //! | how a handler's answer finds its request | `src/embed/handler.rs`: `HandlerCall::run`, `Responder`; `src/worker/pool.rs`: `run_handlers`; `src/dispatch/failed_jobs.rs` |
 //! | where events come from, and when a connection passes the gate | `src/dispatch/events.rs`; `src/embed/event_queue.rs`; `src/server/event_thread.rs` |
-//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
+//! | how pipelined puts share a commit | lines: `src/session/codec/text.rs`; JSON: `src/dialect/put.rs`; jobs: `src/worker/backlog.rs`; the commit: `src/store/sqlite/writes.rs`, `src/store/postgres/batches.rs` and `writes.rs` |
 //! | the two readers of JSON, which agree | the quick one: `src/dialect/json.rs`; the full one, for the rest and for errors: `src/dialect/envelope.rs`; the fuzz target `readers` |
 //! | what the reactor does itself with a store in memory | `src/dispatch/at_once.rs`; which work that is: `cost_at_once` in `src/work` |
 //! | which queued job runs next | `src/worker/backlog.rs`, `src/worker/fair_queue.rs` |

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use vmherd::internals::buffer::Buffer;
-use vmherd::internals::dialect::{decode_front, decode_in_full, decode_json, ping_length};
+use vmherd::internals::dialect::{decode_front, decode_in_full, decode_json, ping_length, read_plain_puts};
 use vmherd::internals::framing::raw_json::{JsonEvent, RawJson};
-use vmherd::internals::model::{Command, Request};
+use vmherd::internals::model::{Command, CommandName, Dialect, Put, Request};
 
 use crate::dialects;
 
@@ -36,6 +36,7 @@ fn check_front(stream: &[u8]) -> Option<usize> {
         let ping = decode_in_full(&stream[..length], &dialects::customs());
         assert_eq!(ping, Ok(Box::new(Request::ping())));
     }
+    check_puts(stream);
     let (length, read) = decode_front(stream, &dialects::customs())?;
     let mut input = Buffer::new();
     input.push(stream);
@@ -43,6 +44,27 @@ fn check_front(stream: &[u8]) -> Option<usize> {
     assert_eq!(read, decode_in_full(&stream[..length], &dialects::customs()));
     check(&stream[..length]);
     Some(length)
+}
+
+/// Puts of one point that are read together are the same, one by one, to the full reader.
+fn check_puts(stream: &[u8]) {
+    let mut points = Vec::new();
+    let mut messages = &stream[..read_plain_puts(stream, &mut points)];
+    for point in points {
+        let mut input = Buffer::new();
+        input.push(messages);
+        let JsonEvent::Message(length) = RawJson::default().next(&mut input, messages.len()) else {
+            panic!("the framing finds another message");
+        };
+        let Ok(request) = decode_in_full(&input.as_slice()[..length], &dialects::customs()) else {
+            panic!("the full reader does not take it");
+        };
+        let put = Put { points: vec![point], undated: Vec::new(), is_atomic: true };
+        let plain = Request::new(Dialect::Command, CommandName::Put, Ok(Command::Put(put)));
+        assert_eq!(*request, plain);
+        messages = &messages[messages.len() - input.len() + length..];
+    }
+    assert!(messages.is_empty(), "there are more messages than points");
 }
 
 /// The points are those that another reader of JSON finds.

@@ -47,6 +47,8 @@ pub(super) struct AuditContext {
     dialect: Dialect,
     command: CommandName,
     subject: Subject,
+    /// The number of requests that came together.
+    count: usize,
 }
 
 /// What a request or a change concerns.
@@ -110,7 +112,7 @@ impl AuditContext {
             ) => Subject::Number(*vm),
             _ => Subject::None,
         };
-        AuditContext { dialect: request.dialect, command: request.name, subject }
+        AuditContext { dialect: request.dialect, command: request.name, subject, count: request.count() }
     }
 
     /// Names the reader that sent the request, if it concerns no VM.
@@ -122,7 +124,7 @@ impl AuditContext {
 
     /// The context of a request at a later stage.
     pub(super) fn new(command: CommandName, dialect: Dialect, subject: Subject) -> AuditContext {
-        AuditContext { dialect, command, subject }
+        AuditContext { dialect, command, subject, count: 1 }
     }
 }
 
@@ -182,7 +184,7 @@ impl Audit {
         context: AuditContext,
         answer: &Answer,
     ) {
-        let AuditContext { dialect, command, subject } = context;
+        let AuditContext { dialect, command, subject, count } = context;
         let named;
         let (event, detail, subject) = match answer {
             Answer::Failed(failure) => match reason(failure, command) {
@@ -213,7 +215,8 @@ impl Audit {
         let command = Some(customs.name(command));
         let Some(peer) = peer() else { return };
         let (source, peer) = (peer.source(), self.addresses.peer(peer));
-        self.log(source, &Line { event, peer, dialect, command, detail, subject });
+        let line = Line { event, peer, dialect, command, detail, subject };
+        (0..count).for_each(|_| self.log(source, &line));
     }
 
     /// Logs that a token authenticated the connection of `peer` as `name`.

@@ -177,7 +177,7 @@ impl Member {
 
 /// The next byte that is not white space, and its position.
 #[inline(always)]
-fn token(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+pub(super) fn token(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     loop {
         match *bytes.get(at)? {
             b' ' | b'\t' | b'\n' | b'\r' => at += 1,
@@ -311,7 +311,7 @@ fn after_scalar(bytes: &[u8], first: u8, at: usize) -> Option<usize> {
 }
 
 /// After the number at `at`, which is after its sign.
-fn after_number(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn after_number(bytes: &[u8], at: usize) -> Option<usize> {
     // No digit follows a zero at the front.
     let mut at = match bytes.get(at)? {
         b'0' => at + 1,
@@ -354,7 +354,7 @@ fn after_string(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// At the next quote, backslash or control byte, or at the end.
 #[inline(always)]
-fn after_text(bytes: &[u8], at: usize) -> usize {
+pub(super) fn after_text(bytes: &[u8], at: usize) -> usize {
     let mut rest = bytes.get(at..).unwrap_or_default();
     // Eight bytes at a time: the highest bit of each that is zero, at least of the first one.
     let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGHEST_BITS;

@@ -14,6 +14,7 @@ mod json_writer;
 mod number;
 mod page_progress;
 mod ping;
+mod put;
 pub mod text;
 mod verb;
 #[cfg(feature = "page")]
@@ -24,12 +25,13 @@ pub use conversion::convert;
 use envelope::Envelope;
 pub use page_progress::PageProgress;
 pub use ping::ping_length;
+pub use put::read_plain_puts;
 #[cfg(feature = "page")]
 pub use web::decode as decode_web;
 
 use crate::model::{
-    Answer, Change, CustomCommands, Dialect, Page, Refusal, Request, RequestId, Revision, Verb, VerbPath,
-    WatchFilter,
+    Answer, Change, CustomCommands, Dialect, Failure, Page, Refusal, Request, RequestId, Revision, Verb,
+    VerbPath, WatchFilter,
 };
 
 /// Parses one JSON message in any dialect. An array is rejected. `customs`: the commands that the embedding program adds.
@@ -124,6 +126,33 @@ pub fn encode_answer(dialect: Dialect, id: Option<&RequestId>, answer: &Answer, 
         Dialect::Conversion => conversion::encode_answer(id, answer, output),
         Dialect::Text => text::encode_answer(answer, 1, output),
     }
+}
+
+/// Writes the `count` replies to requests that came together, a line each; only a put has more than one.
+pub fn encode_lines(
+    dialect: Dialect,
+    id: Option<&RequestId>,
+    answer: &Answer,
+    count: usize,
+    output: &mut Vec<u8>,
+) {
+    if let Answer::Put { refused } = answer
+        && !refused.is_empty()
+    {
+        for index in 0..count {
+            let answer = match refused.binary_search(&index) {
+                Ok(_) => Answer::Failed(Failure::KeyLimitReached(None)),
+                Err(_) => Answer::Put { refused: Vec::new() },
+            };
+            encode_lines(dialect, id, &answer, 1, output);
+        }
+        return;
+    }
+    let first = output.len();
+    encode_answer(dialect, id, answer, output);
+    output.push(b'\n');
+    let others = output.len();
+    (1..count).for_each(|_| output.extend_from_within(first..others));
 }
 
 /// Writes one page of a reply: the head with the first page, the tail with the last.

@@ -8,7 +8,7 @@ use super::page_progress::PageProgress;
 use crate::limits;
 use crate::model::{
     Answer, Command, CommandName, Dialect, Failure, Items, MetricKey, NewPoint, Page, Point, PointFilter,
-    Put, Refusal, Request,
+    Refusal, Request,
 };
 
 /// A parsed line.
@@ -43,6 +43,10 @@ pub fn read_plain_puts(input: &[u8], count_max: usize, points: &mut Vec<NewPoint
     while points.len() < count_max
         && let Some((point, after)) = read_plain_put(rest)
     {
+        if points.is_empty() {
+            // Most that follow are as long.
+            points.reserve_exact((text.len() / (text.len() - after.len())).min(count_max));
+        }
         points.push(point);
         rest = after;
     }
@@ -53,7 +57,7 @@ pub fn read_plain_puts(input: &[u8], count_max: usize, points: &mut Vec<NewPoint
 fn read_plain_put(text: &str) -> Option<(NewPoint, &str)> {
     let mut rest = text.strip_prefix("put ")?;
     let mut word_before = |end: u8| {
-        let length = rest.as_bytes().iter().position(|byte| *byte <= b' ')?;
+        let length = word_length(rest.as_bytes())?;
         if rest.as_bytes()[length] != end {
             return None;
         }
@@ -68,10 +72,21 @@ fn read_plain_put(text: &str) -> Option<(NewPoint, &str)> {
     is_short.then_some((NewPoint { key, point: Point { timestamp, value } }, rest))
 }
 
-/// The request for a batch of `put` lines; each point is stored or refused individually.
-pub fn put_request(points: Vec<NewPoint>) -> Request {
-    let put = Put { points, undated: Vec::new(), is_atomic: false };
-    Request::new(Dialect::Text, CommandName::Put, Ok(Command::Put(put)))
+/// The bytes before the first white space or control character, if there is one.
+#[inline(always)]
+fn word_length(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    while let Some((eight, more)) = rest.split_first_chunk() {
+        // The highest bit of each byte below `!`, at least of the first one.
+        let eight = u64::from_le_bytes(*eight);
+        let ends = eight.wrapping_sub(u64::from_le_bytes([b'!'; 8])) & !eight & u64::from_le_bytes([0x80; 8]);
+        if ends != 0 {
+            return Some(bytes.len() - rest.len() + ends.trailing_zeros() as usize / 8);
+        }
+        rest = more;
+    }
+    let index = rest.iter().position(|byte| *byte <= b' ')?;
+    Some(bytes.len() - rest.len() + index)
 }
 
 /// The request for a `get` line.

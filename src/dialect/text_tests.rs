@@ -163,10 +163,11 @@ fn invalid_lines_are_wrong_commands() {
 #[test]
 fn a_put_request_has_one_reply_per_point() {
     let points: Vec<NewPoint> = (0..3).map(|second| point("a", 1.0, second)).collect();
-    let request = put_request(points.clone());
-    assert_eq!((request.dialect, request.name, request.reply_count()), (Dialect::Text, CommandName::Put, 3));
-    assert_eq!(request.command, Ok(Command::Put(Put { points, undated: Vec::new(), is_atomic: false })));
-    assert!(!request.is_barrier());
+    for (dialect, count) in [(Dialect::Text, 1), (Dialect::Command, 3)] {
+        let request = Request::puts(dialect, points.clone());
+        assert_eq!((request.name, request.reply_count(), request.count()), (CommandName::Put, 3, count));
+        assert!(!request.is_barrier());
+    }
     let request = get_request(PointFilter::default());
     assert_eq!((request.dialect, request.name, request.reply_count()), (Dialect::Text, CommandName::Get, 1));
 }

@@ -11,12 +11,12 @@ use crate::worker::Jobs;
 impl<J: Jobs> Dispatcher<J> {
     /// Answers a `ping` without an id, which is allowed to every client.
     pub(crate) fn ping(&mut self, client: &mut Client<'_>) {
-        self.counters.count_request(CommandName::Ping);
+        self.counters.count_requests(CommandName::Ping, 1);
         self.emit_request(client.conn, CommandName::Ping);
         #[cfg(feature = "internals")]
         self.trace(super::trace::TraceEvent::Begun(client.conn));
         let answer = self.app.ping(client.conn);
-        self.counters.count_outcome(CommandName::Ping, None);
+        self.counters.count_outcomes(CommandName::Ping, None, 1);
         client.session.pong(&answer, client.output, &self.date);
     }
 
@@ -28,7 +28,7 @@ impl<J: Jobs> Dispatcher<J> {
         answer: &Answer,
         client: &mut Client<'_>,
     ) {
-        self.note_answer(command, answer, head.is_paged(), client.conn, client.now);
+        self.note_answer(command, answer, Some(&head), client.conn, client.now);
         client.session.answer(head, answer, client.output, &self.date);
         self.update_session(command, client);
     }
@@ -41,7 +41,7 @@ impl<J: Jobs> Dispatcher<J> {
         answer: Answer,
         client: &mut Client<'_>,
     ) {
-        self.note_answer(command, &answer, client.session.is_paged(seq), client.conn, client.now);
+        self.note_answer(command, &answer, client.session.open_request(seq), client.conn, client.now);
         let was_cut = client.session.has_broken_off();
         let is_written = client.session.complete(seq, &answer, client.output, &self.date);
         if let Answer::Created(new) = &answer {
@@ -57,24 +57,37 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
-    /// Counts an answer, and notes what follows from it.
-    fn note_answer(&mut self, command: CommandName, answer: &Answer, is_paged: bool, conn: ConnId, now: Now) {
+    /// Counts an answer, and notes what follows from it. `open`: its request, if that is open.
+    fn note_answer(
+        &mut self,
+        command: CommandName,
+        answer: &Answer,
+        open: Option<&RequestHead>,
+        conn: ConnId,
+        now: Now,
+    ) {
         let failure = match answer {
             Answer::Failed(failure) => Some(failure),
             _ => None,
         };
         // One that is malformed has begun nothing: another may wait for its snapshot.
-        if command == CommandName::Watch && failure.is_some() && is_paged {
+        if command == CommandName::Watch && failure.is_some() && open.is_some_and(RequestHead::is_paged) {
             self.app.watches_mut().snapshot_failed(conn, now.instant);
         }
         if matches!(command, CommandName::Authenticate | CommandName::AuthorizeVm | CommandName::ConnectVm) {
             self.app.presence_mut().settle_login(conn, OfflineReason::Logout);
         }
+        let count = open.map_or(1, RequestHead::count);
         match answer {
             Answer::Custom(response) if !response.is_success() => {
                 self.counters.count_failed_by_handler(command);
             }
-            _ => self.counters.count_outcome(command, failure),
+            Answer::Put { refused } if open.is_some_and(RequestHead::has_outcomes) => {
+                let failure = Failure::KeyLimitReached(None);
+                self.counters.count_outcomes(command, Some(&failure), refused.len());
+                self.counters.count_outcomes(command, None, count.saturating_sub(refused.len()));
+            }
+            _ => self.counters.count_outcomes(command, failure, count),
         }
         let error_detail = self.error_detail.take();
         if let Some(Failure::Internal) = failure {

@@ -70,9 +70,9 @@ impl Counters {
         Counters { requests: vec![RequestCounters::default(); commands], ..Counters::default() }
     }
 
-    /// Counts a request.
-    pub(crate) fn count_request(&mut self, name: CommandName) {
-        self.requests[name.index()].started += 1;
+    /// Counts requests that came together.
+    pub(crate) fn count_requests(&mut self, name: CommandName, count: usize) {
+        self.requests[name.index()].started += count as u64;
     }
 
     /// Counts a request whose handler answered with a failure.
@@ -81,13 +81,14 @@ impl Counters {
         *self.failures.entry("failed_by_handler").or_default() += 1;
     }
 
-    /// Counts the end of a request.
-    pub(crate) fn count_outcome(&mut self, name: CommandName, failure: Option<&Failure>) {
+    /// Counts requests that end in the same way.
+    pub(crate) fn count_outcomes(&mut self, name: CommandName, failure: Option<&Failure>, count: usize) {
         match failure {
-            None => self.requests[name.index()].done += 1,
+            None => self.requests[name.index()].done += count as u64,
+            Some(_) if count == 0 => {}
             Some(failure) => {
-                self.requests[name.index()].failed += 1;
-                *self.failures.entry(failure.code()).or_default() += 1;
+                self.requests[name.index()].failed += count as u64;
+                *self.failures.entry(failure.code()).or_default() += count as u64;
             }
         }
     }

@@ -220,10 +220,10 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Starts a request that a session has decoded.
     pub(crate) fn begin(&mut self, head: RequestHead, request: Box<Request>, client: &mut Client<'_>) {
-        let (command, is_inline) = (request.name, request.is_inline());
-        self.counters.count_request(command);
+        let (command, is_inline, count) = (request.name, request.is_inline(), request.count());
+        self.counters.count_requests(command, count);
         match &request.command {
-            Ok(_) => self.emit_request(client.conn, command),
+            Ok(_) => (0..count).for_each(|_| self.emit_request(client.conn, command)),
             Err(failure) => self.emit_refused(client.conn, failure),
         }
         #[cfg(feature = "internals")]
@@ -378,7 +378,7 @@ impl<J: Jobs> Dispatcher<J> {
                     metrics.statistics = self.statistics(client.now.instant);
                 }
                 if page.next.is_none() {
-                    self.counters.count_outcome(command, None);
+                    self.counters.count_outcomes(command, None, 1);
                 }
                 client.session.complete_page(seq, &page, client.output, &self.date);
             }

@@ -261,7 +261,8 @@ pub struct Put {
     pub points: Vec<NewPoint>,
     /// Indexes of the points without a timestamp; they get the time at which the request runs.
     pub undated: Vec<usize>,
-    /// Whether all points are stored or none; otherwise each is stored or refused individually.
+    /// Whether all points are stored or none. Otherwise each came in a request of its own: it is stored or refused by
+    /// itself, and has a reply.
     pub is_atomic: bool,
 }
 

@@ -1,10 +1,11 @@
 //! Parsed requests.
 
-use super::command::{BadField, Command};
+use super::command::{BadField, Command, Put};
 use super::command_table::CommandName;
 use super::dialect::Dialect;
 use super::failure::Failure;
 use super::secret::Secret;
+use super::series::NewPoint;
 
 /// How long a login by a request lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,6 +93,16 @@ impl Request {
         Request::new(Dialect::Command, CommandName::Ping, Ok(Command::Ping))
     }
 
+    /// The requests for `points` without an id that came together, each with one point.
+    pub fn puts(dialect: Dialect, mut points: Vec<NewPoint>) -> Request {
+        // The readers make room for more than may come, and the request is charged for what has come.
+        if points.len() < points.capacity() / 2 {
+            points.shrink_to_fit();
+        }
+        let put = Put { points, undated: Vec::new(), is_atomic: false };
+        Request::new(dialect, CommandName::Put, Ok(Command::Put(put)))
+    }
+
     /// Whether the answer may come in pages: not if the request is invalid.
     pub fn is_paged(&self) -> bool {
         self.name.is_paged() && self.command.is_ok()
@@ -115,12 +126,17 @@ impl Request {
         self.name.is_inline() && matches!(self.token, Ok(None)) && !matches!(self.access_token, Ok(Some(_)))
     }
 
-    /// Number of replies: one per line for metrics text, otherwise one.
+    /// Number of replies: one for each of the points that came in requests of their own, otherwise one.
     pub fn reply_count(&self) -> usize {
-        match (self.dialect, &self.command) {
-            (Dialect::Text, Ok(Command::Put(put))) => put.points.len(),
+        match &self.command {
+            Ok(Command::Put(put)) if !put.is_atomic => put.points.len(),
             _ => 1,
         }
+    }
+
+    /// Number of requests that came together. Adjacent lines of text count as one.
+    pub fn count(&self) -> usize {
+        if self.dialect == Dialect::Text { 1 } else { self.reply_count() }
     }
 
     /// Approximate heap size in bytes.

@@ -19,6 +19,11 @@ impl Session {
         seq
     }
 
+    /// The open request `seq`.
+    pub fn open_request(&self, seq: RequestSeq) -> Option<&RequestHead> {
+        self.responses.as_ref()?.get(seq)
+    }
+
     /// Writes the answer to a request that is not open.
     pub fn answer(&mut self, head: RequestHead, answer: &Answer, output: &mut Buffer, date: &HttpDate) {
         let has_earlier =

@@ -11,6 +11,8 @@ pub struct RequestHead {
     pub(super) bytes: u32,
     /// The number of its replies.
     pub(super) reply_count: u32,
+    /// The number of requests that came together.
+    count: u32,
     /// Nothing after it is decoded until it is answered.
     pub(super) is_barrier: bool,
     /// Its answer may have pages.
@@ -29,6 +31,7 @@ impl RequestHead {
             dialect: request.dialect,
             id: request.id.take(),
             reply_count: request.reply_count() as u32,
+            count: request.count() as u32,
             is_barrier: request.is_barrier(),
             is_paged: request.is_paged(),
             is_write: request.name.is_write(),
@@ -39,6 +42,16 @@ impl RequestHead {
     /// Whether the answer may have pages.
     pub fn is_paged(&self) -> bool {
         self.is_paged
+    }
+
+    /// The number of requests that came together.
+    pub fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether each of them has an outcome of its own; lines of text share one.
+    pub fn has_outcomes(&self) -> bool {
+        self.dialect != Dialect::Text
     }
 }
 

@@ -374,18 +374,13 @@ impl ResponseQueue {
         self.ordered.len() + usize::from(self.decoding.is_some()) + self.concurrent.len()
     }
 
-    /// Whether the open request `seq` is the one whose answer may have pages.
-    pub(super) fn is_paged(&self, seq: RequestSeq) -> bool {
-        self.paged == Some(seq)
-    }
-
     /// Bytes of replies that wait for a paged one.
     pub(super) fn output_after_page_len(&self) -> usize {
         self.output_after_page.len()
     }
 
     /// The open request `seq`.
-    fn get(&self, seq: RequestSeq) -> Option<&RequestHead> {
+    pub(super) fn get(&self, seq: RequestSeq) -> Option<&RequestHead> {
         self.ordered.get(seq).or_else(|| self.concurrent.get(&seq))
     }
 

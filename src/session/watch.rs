@@ -5,7 +5,6 @@ use super::{Ending, Session};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
 use crate::dialect;
-use crate::ids::RequestSeq;
 use crate::limits;
 use crate::model::{Answer, Change, Dialect, Failure, Page, RequestId, Revision, WatchFilter};
 
@@ -44,11 +43,6 @@ impl WatchOutput {
 }
 
 impl Session {
-    /// Whether the open request `seq` is the one whose answer may have pages.
-    pub fn is_paged(&self, seq: RequestSeq) -> bool {
-        self.responses.as_ref().is_some_and(|responses| responses.is_paged(seq))
-    }
-
     /// Whether the client gets changes.
     pub fn is_watching(&self) -> bool {
         self.watch.is_some()

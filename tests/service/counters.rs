@@ -63,7 +63,7 @@ fn requests_are_counted_by_command_and_outcome() {
     assert!(counters["uptime_s"].as_u64() < Some(600), "{counters}");
 }
 
-/// Points are counted one by one, requests as they came: adjacent lines of text are one request.
+/// Points are counted one by one, requests as they came: adjacent lines of text are one request, each put in JSON is one.
 #[test]
 fn points_and_the_requests_for_them_are_counted() {
     const KEYS_MAX: usize = 100_000;
@@ -77,6 +77,10 @@ fn points_and_the_requests_for_them_are_counted() {
     let mut client = daemon.client();
     client.succeed("put", json!({"key": "c", "value": 1}));
     client.succeed("put", json!({"points": [{"key": "c", "value": 1}, {"key": "d", "value": 1}]}));
+    let puts =
+        "{\"command\": \"put\", \"data\": {\"key\": \"d\", \"value\": 1, \"timestamp\": 1}}\n".repeat(3);
+    client.send(&puts);
+    (0..3).for_each(|_| assert_eq!(client.reply()["message"], "ok"));
     client.succeed("get", json!({"key": "*"}));
     client.fail(request("get", json!({})));
     client.fail(request("put", json!({"points": []})));
@@ -88,13 +92,13 @@ fn points_and_the_requests_for_them_are_counted() {
         counters
     };
     let counters = expect(&[
-        ("requests_put", 6),
-        ("requests_put_ok", 5),
+        ("requests_put", 9),
+        ("requests_put_ok", 8),
         ("requests_put_failed", 1),
         ("requests_get", 5),
         ("requests_get_ok", 4),
         ("requests_get_failed", 1),
-        ("points_put", 6),
+        ("points_put", 9),
         ("points_refused", 0),
         // Lines that are not commands are refused before they are run.
         ("requests_refused", 2),
@@ -118,7 +122,7 @@ fn points_and_the_requests_for_them_are_counted() {
     let verdicts: Vec<(&str, usize)> = verdicts.iter().map(|(text, count)| (&text[..], *count)).collect();
     assert_eq!(verdicts, [("error\nkey limit reached\n\n", 10), ("ok\n\n", KEYS_MAX - 4)]);
     let counters = expect(&[
-        ("points_put", 6 + KEYS_MAX as u64 - 4),
+        ("points_put", 9 + KEYS_MAX as u64 - 4),
         ("points_refused", 12),
         ("failed_key_limit_reached", 1),
         ("requests_refused", 2),

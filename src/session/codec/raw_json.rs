@@ -1,10 +1,10 @@
-//! The codec for raw JSON: each answer is one line.
+//! The codec for raw JSON: each answer is one line. Consecutive puts of one point become one request.
 
 use super::framing_codec::{DecodeContext, Decoded, FramingCodec, Reply, ReplyPage, read_message};
 use crate::buffer::Buffer;
 use crate::dialect;
 use crate::framing::raw_json::{JsonEvent, RawJson};
-use crate::model::{Failure, Refusal};
+use crate::model::{Dialect, Failure, Refusal, Request};
 use crate::session::ending::Ending;
 
 impl FramingCodec for RawJson {
@@ -16,6 +16,13 @@ impl FramingCodec for RawJson {
             self.count_message();
             input.skip(length);
             return Decoded::Ping;
+        }
+        let mut points = Vec::new();
+        let length = dialect::read_plain_puts(front, &mut points);
+        if length > 0 {
+            self.count_message();
+            input.skip(length);
+            return Decoded::Message(Ok(Box::new(Request::puts(Dialect::Command, points))));
         }
         if let Some((length, decoded)) = dialect::decode_front(front, &rules.customs) {
             self.count_message();
@@ -37,8 +44,7 @@ impl FramingCodec for RawJson {
 
     fn write_answer(&mut self, reply: &Reply<'_>, output: &mut Buffer) {
         output.append_with(|bytes| {
-            dialect::encode_answer(reply.dialect, reply.id, reply.answer, bytes);
-            bytes.push(b'\n');
+            dialect::encode_lines(reply.dialect, reply.id, reply.answer, reply.count, bytes);
         });
     }
 

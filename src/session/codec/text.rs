@@ -6,7 +6,7 @@ use crate::dialect;
 use crate::dialect::text::{self, TextCommand};
 use crate::framing::text::{LineEvent, Text};
 use crate::limits;
-use crate::model::{Dialect, Failure};
+use crate::model::{Dialect, Failure, Request};
 use crate::session::ending::Ending;
 
 impl FramingCodec for Text {
@@ -32,7 +32,9 @@ impl FramingCodec for Text {
                     points.push(point);
                 }
                 // The event after the points is not consumed; the next call finds it again.
-                _ if !points.is_empty() => return Decoded::Message(Ok(Box::new(text::put_request(points)))),
+                _ if !points.is_empty() => {
+                    return Decoded::Message(Ok(Box::new(Request::puts(Dialect::Text, points))));
+                }
                 Some((length, Ok(TextCommand::Get(filter)))) => {
                     self.consume(input, length);
                     return Decoded::Message(Ok(Box::new(text::get_request(filter))));

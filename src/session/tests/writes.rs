@@ -5,6 +5,7 @@ use crate::ids::VmId;
 use crate::model::ActionAnswer;
 
 const PUT: &str = "{\"command\": \"put\", \"data\": {\"key\": \"a\", \"value\": 1}}";
+const PUT_POINT: &str = "{\"command\": \"put\", \"data\": {\"key\": \"a\", \"value\": 1, \"timestamp\": 1}}";
 const GET: &str = "{\"command\": \"get\", \"data\": {\"key\": \"a\"}}";
 const UPDATE: &str = "{\"command\": \"update\", \"data\": {\"ram\": 1}}";
 const UPDATE_OF_OTHER: &str = "{\"command\": \"update\", \"data\": {\"vm_id\": \"a\", \"ram\": 1}}";
@@ -121,6 +122,36 @@ fn writes_overlap_and_reads_wait_for_them() {
         }
     }
     assert!(!overlap(UPDATE_OF_OTHER, UPDATE_OF_OTHER) && !overlap(&with_id(UPDATE_OF_OTHER), GET));
+}
+
+#[test]
+fn consecutive_puts_of_a_point_run_together_and_have_a_reply_each() {
+    let mut bench = Bench::new();
+    bench.input.push(format!("{PUT_POINT}\n{PUT_POINT} {PUT_POINT}{PUT}{PUT_POINT}{GET}").as_bytes());
+    let mut puts = Vec::new();
+    for count in [3, 1, 1] {
+        let Step::Call(head, request) = bench.next() else { panic!("a request begins") };
+        assert_eq!((request.name, head.count(), request.count()), (CommandName::Put, count, count));
+        puts.push(bench.session.open(head));
+    }
+    bench.is_blocked();
+    bench.answer_with(puts[2], &Answer::Put { refused: vec![0] });
+    bench.answer_with(puts[0], &Answer::Put { refused: vec![1] });
+    bench.answer_with(puts[1], &Answer::Failed(Failure::Busy));
+    let replies = bench.replies();
+    let found: Vec<&str> = replies.iter().map(|reply| reply.split('"').nth(7).unwrap_or_default()).collect();
+    assert_eq!(found, ["ok", "key limit reached", "ok", "busy", "key limit reached"]);
+    assert_eq!(bench.call().1, CommandName::Get);
+}
+
+#[test]
+fn a_failure_of_puts_that_run_together_is_the_reply_to_each() {
+    let mut bench = Bench::new();
+    bench.input.push(PUT_POINT.repeat(2).as_bytes());
+    let (puts, _) = bench.call();
+    bench.answer_with(puts, &Answer::Failed(Failure::AuthenticationRequired));
+    let replies = bench.replies();
+    assert!(replies.len() == 2 && replies.iter().all(|reply| reply.contains("authenticate")), "{replies:?}");
 }
 
 #[test]
