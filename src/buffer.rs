@@ -63,7 +63,7 @@ impl Buffer {
     /// As [`Buffer::consume`], for bytes that are not secret: they are not overwritten.
     pub fn skip(&mut self, count: usize) {
         assert!(count <= self.len(), "skipped more than there is");
-        let Some(queue) = &mut self.queue else { return };
+        let Some(queue) = self.queue.as_mut().filter(|_| count > 0) else { return };
         queue.consumed += count;
         self.release_if_empty();
     }
@@ -114,8 +114,10 @@ impl Buffer {
             queue.is_borrowed = false;
             self.queue = Some(queue);
         } else {
-            self.push(&queue.bytes[queue.consumed..queue.end]);
-            queue.clear();
+            if queue.len() > 0 {
+                self.push(&queue.bytes[queue.consumed..queue.end]);
+                queue.clear();
+            }
             memory.queue = Some(queue).filter(|queue| queue.bytes.capacity() <= memory.bytes);
         }
         if memory.queue.is_none() {
@@ -142,7 +144,7 @@ impl Buffer {
     fn release_if_empty(&mut self) {
         match &mut self.queue {
             Some(queue) if queue.len() > 0 => {}
-            Some(queue) if queue.is_borrowed => queue.clear(),
+            Some(queue) if queue.is_borrowed => (queue.consumed, queue.end) = (0, 0),
             _ => self.queue = None,
         }
     }
