@@ -11,6 +11,7 @@ pub mod containers;
 mod errors;
 mod expiring;
 mod last_seen;
+mod listener_policy;
 pub mod login_limiter;
 pub mod membership;
 pub mod presence;

@@ -7,6 +7,8 @@
 
 use super::access::Rights;
 use super::last_seen::LastSeen;
+use super::listener_policy::ListenerPolicies;
+pub use super::listener_policy::ListenerPolicy;
 use super::membership::VmMembership;
 pub use super::presence_changes::PresenceChange;
 use super::presence_changes::{LoginEnd, PresenceChanges};
@@ -24,6 +26,7 @@ use crate::work::pages::PeerIndex;
 #[derive(Default)]
 pub struct Presence {
     entries: Vec<Option<Entry>>,
+    policies: ListenerPolicies,
     authenticated_count: usize,
     membership: VmMembership,
     sessions: VmSessions,
@@ -46,28 +49,14 @@ pub enum SessionEnd {
     Closed,
 }
 
-/// What a listener allows its clients.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ListenerPolicy {
-    /// Every client may register a VM.
-    pub open_registration: bool,
-    /// The command groups open to unauthenticated clients.
-    pub anonymous_access: AnonymousAccess,
-    /// Peers with the uid of root or of this process are operators.
-    pub has_operators: bool,
-    /// Only this host can connect. Requests forwarded by a proxy come from other hosts, and have none of the rights
-    /// above.
-    pub is_local: bool,
-    /// Every verb needs an access token.
-    pub demands_access_token: bool,
-}
-
 struct Entry {
     generation: u32,
     peer: Peer,
     is_operator: bool,
-    policy: ListenerPolicy,
-    opened: UnixSeconds,
+    /// Its index in `policies`.
+    policy: u16,
+    /// The second, as far as 32 bits reach: until 2106.
+    opened: u32,
     /// `None` until the first login: most connections never log in.
     history: Option<Box<History>>,
 }
@@ -112,7 +101,8 @@ impl Presence {
             Peer::Tcp(..) => None,
         };
         let is_operator = policy.has_operators && uid.is_some_and(|uid| uid == 0 || uid == own_uid);
-        let (generation, opened) = (conn.generation, self.now);
+        let (generation, policy) = (conn.generation, self.policies.index_of(policy));
+        let opened = self.now.0.clamp(0, u32::MAX.into()) as u32;
         self.entries[index] = Some(Entry { generation, peer, is_operator, policy, opened, history: None });
     }
 
@@ -127,6 +117,7 @@ impl Presence {
 
     /// Replaces the policy of a connection's listener.
     pub fn set_policy(&mut self, conn: ConnId, policy: ListenerPolicy) {
+        let policy = self.policies.index_of(policy);
         if let Some(entry) = self.entry_mut(conn) {
             entry.policy = policy;
         }
@@ -326,17 +317,21 @@ impl Presence {
     /// The rights of a request: those of its connection, unless it has a login of its own or comes from another host.
     pub fn rights(&self, conn: ConnId, caller: &Caller) -> Rights {
         let entry = self.entry(conn);
-        let local = entry.filter(|entry| !(caller.is_forwarded && entry.policy.is_local));
+        let local = entry
+            .map(|entry| self.policies.get(entry.policy))
+            .filter(|policy| !(caller.is_forwarded && policy.is_local));
         let login = caller.login.as_ref().or(entry.and_then(Entry::login));
         Rights {
             principal: match (&caller.reader, login) {
                 (Some(reader), _) => Principal::Reader(reader.clone()),
                 (None, Some(login)) => Principal::Vm(login.clone()),
-                (None, None) if local.is_some_and(|entry| entry.is_operator) => Principal::Operator,
+                (None, None) if local.is_some() && entry.is_some_and(|entry| entry.is_operator) => {
+                    Principal::Operator
+                }
                 (None, None) => Principal::Anonymous,
             },
-            open_registration: local.is_some_and(|entry| entry.policy.open_registration),
-            anonymous_access: local.map_or(AnonymousAccess::NONE, |entry| entry.policy.anonymous_access),
+            open_registration: local.is_some_and(|policy| policy.open_registration),
+            anonymous_access: local.map_or(AnonymousAccess::NONE, |policy| policy.anonymous_access),
         }
     }
 
@@ -373,7 +368,7 @@ impl Presence {
 
     /// Whether every verb of the connection needs an access token.
     pub fn demands_access_token(&self, conn: ConnId) -> bool {
-        self.entry(conn).is_none_or(|entry| entry.policy.demands_access_token)
+        self.entry(conn).is_none_or(|entry| self.policies.get(entry.policy).demands_access_token)
     }
 
     /// The address of the connection's client.
@@ -410,7 +405,8 @@ impl Presence {
             let Some(entry) = entry else { continue };
             let vm = entry.login().map(|login| login.id);
             if vm.is_some() || list == List::ActiveVms {
-                peers.push(PeerIndex { index, peer: entry.peer, connected_since: entry.opened, vm });
+                let connected_since = UnixSeconds(entry.opened.into());
+                peers.push(PeerIndex { index, peer: entry.peer, connected_since, vm });
             }
         }
         (peers, None)
@@ -426,6 +422,8 @@ impl Presence {
         (entry.generation == conn.generation).then_some(entry)
     }
 }
+
+const _: () = assert!(size_of::<Option<Entry>>() <= 40, "every connection has one, most are idle");
 
 impl Entry {
     fn login(&self) -> Option<&Login> {
