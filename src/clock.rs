@@ -62,6 +62,11 @@ impl Instant {
     pub fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
+
+    /// The instant that was this long before, or the origin.
+    pub fn before(self, duration: Duration) -> Instant {
+        Instant::ORIGIN + self.since(Instant::ORIGIN).saturating_sub(duration)
+    }
 }
 
 impl Default for Instant {

@@ -16,7 +16,7 @@ impl ConnId {
     pub const INTERNAL: ConnId = ConnId { index: u32::MAX, generation: 0 };
 }
 
-/// Sequence number of a request on its connection; never reused.
+/// Sequence number of a request: ascending on its connection, and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestSeq(pub u64);
 

@@ -52,6 +52,7 @@ struct Replay<'a> {
     output: Buffer,
     rules: Rules,
     now: Instant,
+    seq: u64,
     /// Requests that are begun and not answered.
     open: VecDeque<(RequestSeq, Box<Request>)>,
     /// The long message that is being decoded.
@@ -102,6 +103,7 @@ impl<'a> Replay<'a> {
             output: Buffer::new(),
             rules,
             now: Instant::ORIGIN + second,
+            seq: 0,
             open: VecDeque::new(),
             decoding: None,
             delayed: Vec::new(),
@@ -125,8 +127,10 @@ impl<'a> Replay<'a> {
             assert!(steps < STEPS_MAX, "the session does not stop");
             let capacity = Capacity { for_request: self.open.len() < 3, for_page: true };
             let date = date();
-            let Replay { session, input, output, rules, now, .. } = &mut *self;
-            let context = StepContext { rules, capacity, now: *now, date: &date };
+            let Replay { session, input, output, rules, now, seq, .. } = &mut *self;
+            *seq += 1;
+            let (now, date, seq) = (*now, &date, RequestSeq(*seq));
+            let context = StepContext { rules, capacity, now, date, seq, keeps_refusals: false };
             let step = session.next(input, output, context);
             assert!(output.len() < limits::OUTPUT_BYTES_PAUSE + OUTPUT_AT_ONCE_MAX, "too much output");
             match step {

@@ -126,11 +126,11 @@ pub(crate) enum Effect {
 /// The queued and running jobs of one connection.
 #[derive(Default, PartialEq, Eq, Debug)]
 pub(crate) struct JobLoad {
-    pub(crate) jobs: u32,
+    pub(crate) jobs: u16,
     /// The calls of handlers among them.
-    pub(crate) handler_calls: u32,
+    pub(crate) handler_calls: u16,
     /// The sum of their weights, in points.
-    pub(crate) weight: usize,
+    pub(crate) weight: u32,
 }
 
 /// The time of this tick on both clocks.
@@ -215,7 +215,7 @@ impl<J: Jobs> Dispatcher<J> {
         };
         load.jobs < limits::JOBS_PER_CONNECTION_MAX
             && load.handler_calls < limits::HANDLER_CALLS_PER_CONNECTION_MAX
-            && load.weight < weight_max
+            && (load.weight as usize) < weight_max
     }
 
     /// Starts a request that a session has decoded.
@@ -330,8 +330,8 @@ impl<J: Jobs> Dispatcher<J> {
     fn take(&mut self, key: JobKey, client: &mut Client<'_>) -> Option<InFlight> {
         let in_flight = self.release(key)?;
         client.load.jobs -= 1;
-        client.load.handler_calls -= u32::from(in_flight.lane == Lane::Handler);
-        client.load.weight -= in_flight.weight;
+        client.load.handler_calls -= u16::from(in_flight.lane == Lane::Handler);
+        client.load.weight -= in_flight.weight as u32;
         Some(in_flight)
     }
 

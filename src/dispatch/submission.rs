@@ -67,8 +67,8 @@ impl<J: Jobs> Dispatcher<J> {
         let lane = work.lane();
         let weight = self.submit_job(origin, work, owner, client.now.instant)?;
         client.load.jobs += 1;
-        client.load.handler_calls += u32::from(lane == Lane::Handler);
-        client.load.weight += weight;
+        client.load.handler_calls += u16::from(lane == Lane::Handler);
+        client.load.weight += weight as u32;
         Ok(())
     }
 

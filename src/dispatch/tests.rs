@@ -50,6 +50,8 @@ struct Bed {
     load: JobLoad,
     /// An enabled token, and a disabled one.
     tokens: [Secret; 2],
+    /// How many steps the session has taken.
+    steps: u64,
 }
 
 const CONN: ConnId = ConnId { index: 0, generation: 1 };
@@ -134,7 +136,7 @@ impl Bed {
             http: Default::default(),
         };
         let (session, load) = (Session::default(), JobLoad::default());
-        Bed { dispatcher, worker, session, rules, load, tokens }
+        Bed { dispatcher, worker, session, rules, load, tokens, steps: 0 }
     }
 
     /// The message of the reply to `request`, and the jobs that it took. `run` runs them, and may do so in its own way.
@@ -146,11 +148,14 @@ impl Bed {
         let (mut input, mut output) = (Buffer::new(), Buffer::new());
         input.push(request.as_bytes());
         let date = HttpDate::new(NOW.unix);
+        self.steps += 1;
         let context = StepContext {
             rules: &self.rules,
             capacity: Capacity { for_request: true, for_page: true },
             now: NOW.instant,
             date: &date,
+            seq: RequestSeq(self.steps),
+            keeps_refusals: false,
         };
         let step = self.session.next(&mut input, &mut output, context);
         let (session, load) = (&mut self.session, &mut self.load);

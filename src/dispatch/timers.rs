@@ -1,18 +1,16 @@
-//! The armed timers of the reactor.
+//! The armed timers of the reactor, without those of connections.
 //!
 //! The caller that arms a timer keeps its instant and disarms it with that, so no stale timers remain.
 
 use std::collections::BTreeSet;
 
 use crate::clock::Instant;
-use crate::ids::{ConnId, ContainerId, RequestKey};
+use crate::ids::{ContainerId, RequestKey};
 use crate::worker::JobKey;
 
 /// The purpose of a timer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Timer {
-    /// Check the deadlines of a connection.
-    Connection(ConnId),
     /// A job has reached its deadline.
     Job(JobKey),
     /// Go on with the end of a container.
@@ -55,8 +53,7 @@ pub(crate) struct LoginRetry {
 /// Armed timers.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// Stored apart, as are `jobs`, because there are many, and these entries are smaller.
-    connections: BTreeSet<(Instant, ConnId)>,
+    /// Stored apart because there are many, and these entries are smaller.
     jobs: BTreeSet<(Instant, JobKey)>,
     others: BTreeSet<(Instant, Timer)>,
 }
@@ -64,7 +61,6 @@ pub(crate) struct Timers {
 impl Timers {
     pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
         match timer {
-            Timer::Connection(id) => self.connections.insert((at, id)),
             Timer::Job(key) => self.jobs.insert((at, key)),
             other => self.others.insert((at, other)),
         };
@@ -72,7 +68,6 @@ impl Timers {
 
     pub(crate) fn disarm(&mut self, at: Instant, timer: Timer) {
         match timer {
-            Timer::Connection(id) => self.connections.remove(&(at, id)),
             Timer::Job(key) => self.jobs.remove(&(at, key)),
             other => self.others.remove(&(at, other)),
         };
@@ -80,25 +75,20 @@ impl Timers {
 
     /// The instant of the earliest timer.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let connection = self.connections.first().map(|(at, _)| *at);
         let job = self.jobs.first().map(|(at, _)| *at);
         let other = self.others.first().map(|(at, _)| *at);
-        [connection, job, other].into_iter().flatten().min()
+        job.into_iter().chain(other).min()
     }
 
     /// Removes and returns a timer that is due.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
-        pop(&mut self.connections, now)
-            .map(Timer::Connection)
-            .or_else(|| pop(&mut self.jobs, now).map(Timer::Job))
-            .or_else(|| pop(&mut self.others, now))
+        pop(&mut self.jobs, now).map(Timer::Job).or_else(|| pop(&mut self.others, now))
     }
 
     /// Whether a timer is armed.
     #[cfg(feature = "internals")]
     pub(crate) fn is_armed(&self, at: Instant, timer: Timer) -> bool {
         match timer {
-            Timer::Connection(id) => self.connections.contains(&(at, id)),
             Timer::Job(key) => self.jobs.contains(&(at, key)),
             other => self.others.contains(&(at, other)),
         }
@@ -107,7 +97,7 @@ impl Timers {
     /// The number of armed timers.
     #[cfg(feature = "internals")]
     pub(crate) fn len(&self) -> usize {
-        self.connections.len() + self.jobs.len() + self.others.len()
+        self.jobs.len() + self.others.len()
     }
 }
 

@@ -42,10 +42,10 @@ impl<J: Jobs> Dispatcher<J> {
             }
             let load = loads.entry(request_key.conn).or_default();
             load.jobs += 1;
-            load.handler_calls += u32::from(in_flight.lane == Lane::Handler);
-            load.weight += in_flight.weight;
+            load.handler_calls += u16::from(in_flight.lane == Lane::Handler);
+            load.weight += in_flight.weight as u32;
         }
-        let weight: usize = loads.values().map(|load| load.weight).sum();
+        let weight: usize = loads.values().map(|load| load.weight as usize).sum();
         if weight != self.weight {
             return Err(format!("jobs of the weight {weight} are in flight, counted as {}", self.weight));
         }

@@ -117,7 +117,7 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// input resets the connection.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of input discarded in that time.
-pub const LINGER_BYTES_MAX: usize = 64 << 20;
+pub const LINGER_BYTES_MAX: u32 = 64 << 20;
 /// Minimum interval, in seconds, between log lines about HTTP sent to a connection of another protocol.
 pub const HTTP_LINE_LOG_INTERVAL_S: u64 = 60;
 /// Minimum interval, in seconds, between log lines about refused addresses, which may try again as often as they like.
@@ -127,7 +127,7 @@ pub const REFUSAL_LOG_INTERVAL_S: u64 = 60;
 pub const ERROR_LOG_INTERVAL_S: u64 = 1;
 /// Jobs that one connection may have queued or running; its further requests wait in its input. A sixteenth of the read
 /// and write queues, so that one client can't fill them.
-pub const JOBS_PER_CONNECTION_MAX: u32 = 256;
+pub const JOBS_PER_CONNECTION_MAX: u16 = 256;
 /// Open writes without an id on one connection: as many as it may have jobs for. The reply to each waits for those before
 /// it, in some 100 bytes.
 pub const ORDERED_WRITES_MAX: usize = JOBS_PER_CONNECTION_MAX as usize;

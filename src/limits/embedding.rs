@@ -16,7 +16,7 @@ pub const HANDLER_THREADS_MAX: usize = 64;
 pub const HANDLER_QUEUE: usize = 1024;
 /// Calls of handlers that one connection may have waiting for an answer; its further requests wait in its input. A client
 /// that does not read its answers holds as many megabytes.
-pub const HANDLER_CALLS_PER_CONNECTION_MAX: u32 = 16;
+pub const HANDLER_CALLS_PER_CONNECTION_MAX: u16 = 16;
 /// The time that a handler has to answer, by default, from the arrival of the request.
 pub const HANDLER_DEADLINE: Duration = Duration::from_secs(30);
 /// Characters of the message of a panic that are kept.

@@ -193,7 +193,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn open(&mut self, socket: N::Socket, peer: Peer, listener: usize, now: Now) {
         let pool = self.acceptor.listeners[listener].pool;
         let session = Session::new(&self.settings.listeners[listener].rules);
-        let id = self.connections.insert_with(|_| Connection::new(socket, listener as u16, pool, session));
+        let id = self.connections.insert(Connection::new(socket, listener as u8, pool, session));
         let policy = self.settings.listeners[listener].policy;
         self.dispatcher.opened(id, peer, policy, self.settings.own_uid);
         if self.register(id, pool) {
@@ -230,8 +230,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let slots = &self.acceptor.slots[SlotPool::Refused as usize];
         if slots.taken < slots.max {
             let (pool, session) = (SlotPool::Refused, Session::refused());
-            let id =
-                self.connections.insert_with(|_| Connection::new(socket, listener as u16, pool, session));
+            let id = self.connections.insert(Connection::new(socket, listener as u8, pool, session));
             if self.register(id, pool) {
                 self.enqueue(id);
             }
@@ -241,9 +240,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Lets the connection run, or leaves it to the gate.
     fn admit(&mut self, id: ConnId, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        if self.dispatcher.wants_refusals() {
-            connection.session.keep_refusals();
-        }
         if self.dispatcher.begin_admission(&mut connection.client(id, now)) {
             connection.phase = Phase::Gated;
             self.apply_effects(now);
@@ -347,13 +343,17 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         has_new_input
     }
 
-    /// Bounds the list of silent connections to about twice the number of connections.
+    /// Drops the first ones in the list of silent connections that are not, and bounds it to about twice the number of
+    /// connections.
     fn forget_spoken(&mut self, pool: SlotPool) {
         let silent = &mut self.acceptor.slots[pool as usize].silent;
-        if silent.len() <= 2 * self.connections.len() + 64 {
-            return;
-        }
         let connections = &self.connections;
-        silent.retain(|id| connections.get(*id).is_some_and(|connection| !connection.received_any));
+        let is_silent = |id: ConnId| connections.get(id).is_some_and(|connection| !connection.received_any);
+        while silent.front().is_some_and(|id| !is_silent(*id)) {
+            silent.pop_front();
+        }
+        if silent.len() > 2 * connections.len() + 64 {
+            silent.retain(|id| is_silent(*id));
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::clock::Instant;
 use crate::ids::ConnId;
 use crate::limits;
 
@@ -17,8 +18,8 @@ pub(super) struct BufferBudget {
     bytes: usize,
     /// Anonymous clients first, then known ones; each by increasing charge.
     holders: BTreeSet<(Charge, ConnId)>,
-    /// Connections that wait for memory, in order, anonymous ones first; some may be closed.
-    waiting: [VecDeque<ConnId>; 2],
+    /// Connections that wait for memory, in order, and since when, anonymous ones first; some may be closed.
+    waiting: [VecDeque<(ConnId, Instant)>; 2],
     /// The connection that may exceed the limit, and whether the last check of stalled connections found it there.
     overcommit: Option<(ConnId, bool)>,
     /// The largest total since memory was returned to the system.
@@ -88,8 +89,8 @@ impl BufferBudget {
     }
 
     /// Adds a connection to the queue for memory.
-    pub(super) fn wait(&mut self, id: ConnId, is_known: bool) {
-        self.waiting[usize::from(is_known)].push_back(id);
+    pub(super) fn wait(&mut self, id: ConnId, is_known: bool, now: Instant) {
+        self.waiting[usize::from(is_known)].push_back((id, now));
     }
 
     /// Takes the next waiting connection that there is memory for, known clients first. `reserved` is the memory
@@ -97,7 +98,7 @@ impl BufferBudget {
     pub(super) fn next_waiting(&mut self, reserved: usize) -> Option<ConnId> {
         for is_known in [true, false] {
             if self.has_room(reserved + limits::PAGE_BYTES_RESERVED, is_known)
-                && let Some(id) = self.waiting[usize::from(is_known)].pop_front()
+                && let Some((id, _)) = self.waiting[usize::from(is_known)].pop_front()
             {
                 return Some(id);
             }
@@ -113,21 +114,20 @@ impl BufferBudget {
             return None;
         }
         let most = self.bytes_max + limits::BUFFERS_OVERCOMMIT_BYTES;
-        let id = match self.bytes + limits::PAGE_BYTES_RESERVED > most {
-            true => self.take_largest_waiting().or_else(|| self.waiting[1].pop_front())?,
-            false => self.waiting[1].pop_front()?,
-        };
+        let largest =
+            if self.bytes + limits::PAGE_BYTES_RESERVED > most { self.take_largest_waiting() } else { None };
+        let (id, _) = largest.or_else(|| self.waiting[1].pop_front())?;
         self.overcommit = Some((id, false));
         Some(id)
     }
 
     /// Takes the largest holder among the waiting known connections. Looks at a bounded number of holders.
-    fn take_largest_waiting(&mut self) -> Option<ConnId> {
+    fn take_largest_waiting(&mut self) -> Option<(ConnId, Instant)> {
         let known = self.holders.iter().rev().take_while(|(charge, _)| charge.is_known());
         let waiting = &self.waiting[1];
         let position = known
             .take(limits::STALL_CANDIDATES_MAX)
-            .find_map(|(_, id)| waiting.iter().position(|waiting| waiting == id))?;
+            .find_map(|(_, id)| waiting.iter().position(|(waiting, _)| waiting == id))?;
         self.waiting[1].remove(position)
     }
 
@@ -147,7 +147,7 @@ impl BufferBudget {
     pub(super) fn drop_closed(&mut self, connections: usize, is_there: impl Fn(ConnId) -> bool) {
         for waiting in &mut self.waiting {
             if waiting.len() > 2 * connections + 64 {
-                waiting.retain(|id| is_there(*id));
+                waiting.retain(|(id, _)| is_there(*id));
             }
         }
     }
@@ -194,8 +194,8 @@ impl BufferBudget {
     }
 
     /// Drops the waiting anonymous connections that `stays` returns false for.
-    pub(super) fn retain_anonymous_waiting(&mut self, mut stays: impl FnMut(ConnId) -> bool) {
-        self.waiting[0].retain(|id| stays(*id));
+    pub(super) fn retain_anonymous_waiting(&mut self, mut stays: impl FnMut(ConnId, Instant) -> bool) {
+        self.waiting[0].retain(|(id, since)| stays(*id, *since));
     }
 
     /// Whether `bytes` may be used for an answer. Answers get part of the limit, since requests need memory too, and
@@ -306,8 +306,8 @@ mod tests {
     fn waiting_connections_resume_in_order_while_memory_lasts() {
         let mut budget = BufferBudget::new(4 << 20);
         charge(&mut budget, &[(9, 3 << 20, true)]);
-        [1, 2].into_iter().for_each(|index| budget.wait(id(index), false));
-        [3, 4].into_iter().for_each(|index| budget.wait(id(index), true));
+        [1, 2].into_iter().for_each(|index| budget.wait(id(index), false, Instant::ORIGIN));
+        [3, 4].into_iter().for_each(|index| budget.wait(id(index), true, Instant::ORIGIN));
         assert_eq!(budget.next_waiting(0), None);
         assert_eq!(budget.next_overcommit(), Some(id(3)), "one may exceed the limit");
         assert_eq!(budget.next_overcommit(), None);
@@ -322,7 +322,7 @@ mod tests {
     fn one_connection_continues_when_the_overcommit_is_used_up() {
         let mut budget = BufferBudget::new(2 << 20);
         charge(&mut budget, &[(1, 1 << 20, true), (2, 2 << 20, true), (3, 1 << 19, true)]);
-        [1, 2, 3].into_iter().for_each(|index| budget.wait(id(index), true));
+        [1, 2, 3].into_iter().for_each(|index| budget.wait(id(index), true, Instant::ORIGIN));
         assert_eq!(budget.next_overcommit(), Some(id(2)), "the largest holder");
         assert_eq!(budget.next_overcommit(), None, "one at a time");
         budget.change(id(2), Charge::new(2 << 20, true), Charge::default());

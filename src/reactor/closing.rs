@@ -59,9 +59,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         self.budget.end_overcommit(id);
         connection.input.clear();
         connection.output.clear();
-        if let Some(armed) = connection.armed {
-            self.dispatcher.timers_mut().disarm(armed, Timer::Connection(id));
-        }
+        self.connection_timers.disarm(id.index);
         if connection.pool != SlotPool::Refused {
             let was_admitted = !matches!(connection.phase, Phase::Gated);
             self.dispatcher.closed(id, &connection.session, was_admitted, connection.end_reason());

@@ -1,6 +1,7 @@
 //! One connection of the reactor: a socket, its latched readiness, two buffers, a session.
 
 use std::io;
+use std::time::Duration;
 
 use super::buffer_budget::Charge;
 use super::delivery::END_OF_OUTPUT;
@@ -25,15 +26,12 @@ pub(super) struct Connection<S> {
     pub(super) writable: bool,
     /// It is in the run queue.
     pub(super) is_queued: bool,
-    /// Since when it is in the queue for memory.
-    pub(super) waits_for_memory: Option<Instant>,
-    /// Its wait for memory has ended, and it may start a page in its next run.
-    pub(super) is_resumed: bool,
+    pub(super) page_memory: PageMemory,
     /// The client has sent at least one byte.
     pub(super) received_any: bool,
-    /// Bytes of output that the socket has taken, and [`END_OF_OUTPUT`].
-    pub(super) sent: u64,
-    pub(super) listener: u16,
+    /// Bytes of output that the socket has taken, and [`END_OF_OUTPUT`]; wraps around.
+    pub(super) sent: u32,
+    pub(super) listener: u8,
     pub(super) pool: SlotPool,
     pub(super) phase: Phase,
     pub(super) load: JobLoad,
@@ -41,10 +39,8 @@ pub(super) struct Connection<S> {
     end: Option<OfflineReason>,
     /// Its charge in the buffer budget.
     pub(super) charge: Charge,
-    /// Since when the socket has taken no output.
-    pub(super) stalled_since: Option<Instant>,
-    /// The instant that its timer is armed for.
-    pub(super) armed: Option<Instant>,
+    /// Since when the socket has taken no output; of a lingering connection, since when it lingers.
+    stalled_since: Option<Instant>,
 }
 
 /// The memory that one connection after the other uses while it runs.
@@ -76,6 +72,17 @@ pub(super) enum SlotPool {
     Refused,
 }
 
+/// The memory for a page of an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PageMemory {
+    /// There is some if the buffer budget has room.
+    Shared,
+    /// The connection is in the queue for it.
+    Awaited,
+    /// Its wait has ended, and it may start a page in its next run.
+    Granted,
+}
+
 /// The phase of a connection's life.
 pub(super) enum Phase {
     /// Waits for the gate of the embedding program; its input is not decoded.
@@ -85,9 +92,8 @@ pub(super) enum Phase {
     /// All output is sent, but the client may still be sending. Its input is read and discarded, since closing with
     /// unread input would reset the connection and could lose the last reply.
     Lingering {
-        until: Instant,
         /// The limit of bytes still to discard.
-        bytes_left: usize,
+        bytes_left: u32,
     },
 }
 
@@ -122,8 +128,10 @@ pub(super) enum Overdue {
     Linger,
 }
 
+const _: () = assert!(size_of::<Connection<()>>() <= 112, "most of very many connections are idle");
+
 impl<S> Connection<S> {
-    pub(super) fn new(socket: S, listener: u16, pool: SlotPool, session: Session) -> Connection<S> {
+    pub(super) fn new(socket: S, listener: u8, pool: SlotPool, session: Session) -> Connection<S> {
         Connection {
             socket,
             session,
@@ -133,8 +141,7 @@ impl<S> Connection<S> {
             readable: Readable::UntilRefused,
             writable: true,
             is_queued: false,
-            waits_for_memory: None,
-            is_resumed: false,
+            page_memory: PageMemory::Shared,
             received_any: false,
             sent: 0,
             listener,
@@ -144,7 +151,6 @@ impl<S> Connection<S> {
             end: None,
             charge: Charge::default(),
             stalled_since: None,
-            armed: None,
         }
     }
 
@@ -192,7 +198,7 @@ impl<S> Connection<S> {
                 }
                 Ok(count) => {
                     self.output.consume(count);
-                    self.sent += count as u64;
+                    self.sent = self.sent.wrapping_add(count as u32);
                     self.stalled_since = None;
                 }
                 Err(error) => match error.kind() {
@@ -266,10 +272,10 @@ impl<S> Connection<S> {
             Ending::Abort => true,
             Ending::Close | Ending::Linger | Ending::Gone | Ending::HttpLine => {
                 self.input.clear();
-                let until = now + limits::LINGER_TIMEOUT;
-                self.phase = Phase::Lingering { until, bytes_left: limits::LINGER_BYTES_MAX };
+                self.phase = Phase::Lingering { bytes_left: limits::LINGER_BYTES_MAX };
+                self.stalled_since = Some(now);
                 let is_shut_down = net.shutdown_write(&mut self.socket).is_ok();
-                self.sent += if is_shut_down { END_OF_OUTPUT } else { 0 };
+                self.sent = self.sent.wrapping_add(if is_shut_down { END_OF_OUTPUT } else { 0 });
                 !is_shut_down
             }
         }
@@ -282,16 +288,23 @@ impl<S> Connection<S> {
 
     /// When to check this connection if no event comes.
     pub(super) fn deadline(&self, rules: &Rules) -> Option<Instant> {
-        if let Phase::Lingering { until, .. } = self.phase {
-            return Some(until);
+        if let Phase::Lingering { .. } = self.phase {
+            return self.stalled_until(limits::LINGER_TIMEOUT);
         }
         let input = self.input_deadline(rules);
         // Delayed answers queue after stalled output, so their time needs no timer then.
-        let output = match self.stalled_since {
-            Some(since) => Some(since + rules.write_timeout),
-            None => self.session.next_due(),
-        };
+        let output = self.stalled_until(rules.write_timeout).or_else(|| self.session.next_due());
         input.into_iter().chain(output).min()
+    }
+
+    /// When the socket has taken no output for this time, or the connection has lingered for it.
+    fn stalled_until(&self, time: Duration) -> Option<Instant> {
+        self.stalled_since.map(|since| since + time)
+    }
+
+    /// Whether the socket has taken no output for this time.
+    pub(super) fn has_stalled(&self, time: Duration, now: Instant) -> bool {
+        !self.output.is_empty() && self.stalled_until(time).is_some_and(|until| until <= now)
     }
 
     /// A client that is still reading is not idle.
@@ -308,10 +321,11 @@ impl<S> Connection<S> {
 
     /// The deadline that the client has missed by `now`, if any.
     pub(super) fn overdue(&mut self, rules: &Rules, now: Instant) -> Option<Overdue> {
-        if let Phase::Lingering { until, .. } = self.phase {
-            return (until <= now).then_some(Overdue::Linger);
+        if let Phase::Lingering { .. } = self.phase {
+            let is_over = self.stalled_until(limits::LINGER_TIMEOUT).is_none_or(|until| until <= now);
+            return is_over.then_some(Overdue::Linger);
         }
-        if self.stalled_since.is_some_and(|since| since + rules.write_timeout <= now) {
+        if self.has_stalled(rules.write_timeout, now) {
             return Some(Overdue::Output);
         }
         (self.input_deadline(rules).is_some() && self.session.expire(rules, now)).then_some(Overdue::Input)

@@ -21,7 +21,7 @@ use crate::worker::Jobs;
 pub(super) struct Deliveries<S> {
     by_connection: BTreeMap<ConnId, Delivery>,
     /// The sockets of closed connections among them, the one that was closed first at the front, and how much was sent.
-    closed: VecDeque<(ConnId, S, u64)>,
+    closed: VecDeque<(ConnId, S, u32)>,
     /// The connection that was looked at last.
     last: Option<ConnId>,
     timer_is_armed: bool,
@@ -31,7 +31,9 @@ pub(super) struct Deliveries<S> {
 struct Delivery {
     /// The containers, and how much of the connection's output is to be acknowledged for each, in ascending order.
     containers: VecDeque<(u64, ContainerId)>,
-    listener: u16,
+    listener: u8,
+    /// How much output was sent, as far as is noted here.
+    sent: u64,
     /// How much was acknowledged when some was for the last time.
     acknowledged: u64,
     /// When that was seen.
@@ -85,9 +87,15 @@ impl<S> Deliveries<S> {
 }
 
 impl Delivery {
+    /// Notes how much output was sent, a count that wraps around: much less than that is sent between two calls.
+    fn note_sent(&mut self, sent: u32) {
+        self.sent += u64::from(sent.wrapping_sub(self.sent as u32));
+    }
+
     /// Takes what the receipt says of `sent`.
-    fn update(&mut self, sent: u64, receipt: Receipt, now: Instant, timeout: Duration) -> Status {
-        let acknowledged = sent.saturating_sub(receipt.missing);
+    fn update(&mut self, sent: u32, receipt: Receipt, now: Instant, timeout: Duration) -> Status {
+        self.note_sent(sent);
+        let acknowledged = self.sent.saturating_sub(receipt.missing);
         if acknowledged > self.acknowledged {
             (self.acknowledged, self.since) = (acknowledged, now);
         }
@@ -113,11 +121,18 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         let (sent, listener) = (connection.sent, connection.listener);
         let Some(first) = self.dispatcher.pop_unsent(id) else { return };
         let since = self.clock.now();
-        let new = || Delivery { containers: VecDeque::new(), listener, acknowledged: 0, since };
+        let new = || Delivery {
+            containers: VecDeque::new(),
+            listener,
+            sent: u64::from(sent),
+            acknowledged: 0,
+            since,
+        };
         let delivery = self.deliveries.by_connection.entry(id).or_insert_with(new);
-        delivery.containers.push_back((sent, first));
+        delivery.note_sent(sent);
+        delivery.containers.push_back((delivery.sent, first));
         while let Some(other) = self.dispatcher.pop_unsent(id) {
-            delivery.containers.push_back((sent, other));
+            delivery.containers.push_back((delivery.sent, other));
         }
         self.check_delivery(id);
         self.watch_deliveries();
@@ -129,7 +144,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         &mut self,
         id: ConnId,
         mut socket: N::Socket,
-        mut sent: u64,
+        mut sent: u32,
         is_shut_down: bool,
     ) {
         if !self.deliveries.by_connection.contains_key(&id) {
@@ -137,7 +152,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         }
         // The client sees the end now. It does not if it has gone, which the check finds.
         if !is_shut_down && self.net.shutdown_write(&mut socket).is_ok() {
-            sent += END_OF_OUTPUT;
+            sent = sent.wrapping_add(END_OF_OUTPUT);
         }
         self.deliveries.closed.push_back((id, socket, sent));
         self.check_delivery(id);
@@ -201,7 +216,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 }
 
 /// The end of the output counts as a byte, in what was sent and in what is acknowledged.
-pub(super) const END_OF_OUTPUT: u64 = 1;
+pub(super) const END_OF_OUTPUT: u32 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +229,7 @@ mod tests {
     /// Answers that end after 100 and after 200 bytes.
     fn delivery() -> Delivery {
         let containers = [(100, FIRST), (200, SECOND)].into();
-        Delivery { containers, listener: 0, acknowledged: 0, since: Instant::ORIGIN }
+        Delivery { containers, listener: 0, sent: 0, acknowledged: 0, since: Instant::ORIGIN }
     }
 
     fn at(seconds: u32) -> Instant {
@@ -249,6 +264,18 @@ mod tests {
         };
         assert_eq!([update(190, 1), update(190, 10), update(189, 10)], [Status::Open; 3]);
         assert_eq!([update(189, 19), update(189, 20)], [Status::Open, Status::Stalled]);
+    }
+
+    #[test]
+    fn the_count_of_what_is_sent_wraps_around() {
+        let end = 100 + u64::from(u32::MAX);
+        let mut delivery = Delivery { containers: [(end, FIRST)].into(), sent: end, ..delivery() };
+        let mut update =
+            |sent, missing| delivery.update(sent, Receipt { missing, is_last: false }, at(0), SECOND_OF_TIME);
+        assert_eq!(
+            [update(99, 1), update(300, 202), update(300, 201)],
+            [Status::Open, Status::Open, Status::Delivered]
+        );
     }
 
     #[test]

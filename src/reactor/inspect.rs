@@ -67,7 +67,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             connections: self.connections.len(),
             in_flight: self.dispatcher.in_flight_count(),
             runnable: self.runnable.len(),
-            timers: self.dispatcher.timers().len(),
+            timers: self.connection_timers.len() + self.dispatcher.timers().len(),
             present: presence.page(crate::model::List::ActiveVms, 0).0.len(),
             authenticated: presence.authenticated_count(),
             closing: self.closing.len(),

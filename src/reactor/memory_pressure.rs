@@ -2,7 +2,7 @@
 //! known clients, and their answers, wait.
 
 use super::buffer_budget::Charge;
-use super::connection::Connection;
+use super::connection::{Connection, PageMemory};
 use super::net::Net;
 use super::{Now, Reactor};
 use crate::clock::Clock;
@@ -44,9 +44,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             self.refuse_for_memory(anonymous, now);
         }
         let Some(connection) = self.connections.get_mut(id) else { return };
-        if connection.waits_for_memory.is_none() {
-            connection.waits_for_memory = Some(now.instant);
-            self.budget.wait(id, is_known);
+        if connection.page_memory != PageMemory::Awaited {
+            connection.page_memory = PageMemory::Awaited;
+            self.budget.wait(id, is_known, now.instant);
             if !std::mem::replace(&mut self.scarcity_is_watched, true) {
                 self.dispatcher
                     .timers_mut()
@@ -70,8 +70,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             };
             match self.connections.get_mut(id) {
                 Some(connection) => {
-                    connection.waits_for_memory = None;
-                    connection.is_resumed = true;
+                    connection.page_memory = PageMemory::Granted;
                     reserved += limits::PAGE_BYTES_RESERVED;
                     self.enqueue(id);
                 }
@@ -98,9 +97,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             return;
         }
         let has_stalled = |connection: &Connection<N::Socket>| {
-            connection
-                .stalled_since
-                .is_some_and(|since| since + limits::STALL_TIMEOUT_UNDER_PRESSURE <= now.instant)
+            connection.has_stalled(limits::STALL_TIMEOUT_UNDER_PRESSURE, now.instant)
         };
         let candidates = self.budget.anonymous_holders().take(limits::STALL_CANDIDATES_MAX);
         let stalled: Vec<ConnId> =
@@ -113,15 +110,13 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// long as they like.
     fn refuse_waiting(&mut self, now: Now) {
         let mut refused = Vec::new();
-        self.budget.retain_anonymous_waiting(|id| {
+        self.budget.retain_anonymous_waiting(|id, since| {
             let Some(connection) = self.connections.get_mut(id) else { return false };
-            let is_due = connection
-                .waits_for_memory
-                .is_some_and(|since| since + limits::ANONYMOUS_MEMORY_WAIT_MAX <= now.instant);
+            let is_due = since + limits::ANONYMOUS_MEMORY_WAIT_MAX <= now.instant;
             if !is_due || !connection.session.refuse_page() {
                 return true;
             }
-            connection.waits_for_memory = None;
+            connection.page_memory = PageMemory::Shared;
             refused.push(id);
             false
         });

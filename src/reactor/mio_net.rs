@@ -294,7 +294,7 @@ const WAKER: Token = Token(usize::MAX);
 const FIRST_LISTENER: usize = usize::MAX - limits::LISTENERS_MAX;
 
 const _: () = assert!(usize::BITS == 64, "a token holds an index and a generation of 32 bits each");
-const _: () = assert!(limits::LISTENERS_MAX < 1 << 16);
+const _: () = assert!(limits::LISTENERS_MAX < 1 << 8);
 
 #[cfg(test)]
 #[path = "mio_net_tests.rs"]

@@ -13,6 +13,7 @@ mod accept;
 mod buffer_budget;
 mod closing;
 mod connection;
+mod connection_timers;
 mod delivery;
 #[cfg(feature = "internals")]
 pub mod inspect;
@@ -42,6 +43,7 @@ use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use buffer_budget::BufferBudget;
 use connection::{Connection, Overdue, Phase, RunMemory};
+use connection_timers::ConnectionTimers;
 use delivery::Deliveries;
 use net::{Event, Net};
 use table::Table;
@@ -107,6 +109,7 @@ pub struct Reactor<N: Net, J, C> {
     clock: C,
     settings: Settings,
     connections: Table<Connection<N::Socket>>,
+    connection_timers: ConnectionTimers,
     dispatcher: Dispatcher<J>,
     acceptor: Acceptor,
     budget: BufferBudget,
@@ -116,6 +119,8 @@ pub struct Reactor<N: Net, J, C> {
     trim_is_armed: bool,
     memory_log_limiter: LogRateLimiter,
     runnable: VecDeque<ConnId>,
+    /// The number of the next step, and of the request that it may begin.
+    next_seq: u64,
     /// Closed connections whose open requests are cancelled one connection a tick.
     closing: VecDeque<(ConnId, Session, JobLoad)>,
     deliveries: Deliveries<N::Socket>,
@@ -143,6 +148,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 settings.bounds.delayed_bytes,
                 started,
             ),
+            connections: Table::with_capacity(settings.connections_max),
+            connection_timers: ConnectionTimers::with_capacity(settings.connections_max),
             budget: BufferBudget::new(settings.buffers_bytes_max),
             scarcity_is_watched: false,
             trim_is_armed: false,
@@ -150,8 +157,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
             net,
             clock,
             settings,
-            connections: Table::new(),
             runnable: VecDeque::new(),
+            next_seq: 0,
             closing: VecDeque::new(),
             deliveries: Deliveries::new(),
             stopping: false,
@@ -249,7 +256,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         {
             return Some(Duration::ZERO);
         }
-        let next = self.dispatcher.timers().next()?;
+        let connection = self.connection_timers.next();
+        let next = connection.into_iter().chain(self.dispatcher.timers().next()).min()?;
         Some(next.since(self.clock.now()))
     }
 
@@ -350,9 +358,12 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     fn expire(&mut self, now: Now) {
         for _ in 0..limits::TIMERS_PER_TICK_MAX {
+            if let Some(index) = self.connection_timers.pop_due(now.instant) {
+                self.connections.id_at(index).into_iter().for_each(|id| self.expire_connection(id, now));
+                continue;
+            }
             let Some(timer) = self.dispatcher.timers_mut().pop_due(now.instant) else { return };
             match timer {
-                Timer::Connection(id) => self.expire_connection(id, now),
                 Timer::Job(key) if key.request_key.conn == ConnId::INTERNAL => {
                     self.dispatcher.expire_internal(key, now);
                 }
@@ -392,7 +403,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
 
     fn expire_connection(&mut self, id: ConnId, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        connection.armed = None;
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
         if connection.is_queued && !connection.is_long_overdue(rules, now.instant) {
             // Its input is not processed yet; its run arms the timer again.
@@ -410,7 +420,7 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 self.close(id);
             }
             Some(Overdue::Linger) => self.close(id),
-            None if connection.stalled_since.is_none()
+            None if !connection.has_stalled(Duration::ZERO, now.instant)
                 && connection.session.next_due().is_some_and(|due| due <= now.instant) =>
             {
                 self.enqueue(id);
@@ -430,15 +440,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Arms the timer of the connection for its deadline. A timer that is armed for an earlier time stays: when it
     /// is due, it is armed again.
     fn arm(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get(id) else { return };
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
         let Some(deadline) = connection.deadline(rules) else { return };
-        match connection.armed {
-            Some(armed) if armed <= deadline => return,
-            Some(armed) => self.dispatcher.timers_mut().disarm(armed, Timer::Connection(id)),
-            None => {}
-        }
-        connection.armed = Some(deadline);
-        self.dispatcher.timers_mut().arm(deadline, Timer::Connection(id));
+        self.connection_timers.arm(id.index, deadline);
     }
 }

@@ -1,10 +1,10 @@
 //! Running connections: each runnable connection gets a bounded piece of work a tick.
 
-use super::connection::{Connection, Flushed, Phase, ReadOutcome, SlotPool};
+use super::connection::{Connection, Flushed, PageMemory, Phase, ReadOutcome, SlotPool};
 use super::net::{Net, Readable};
 use super::{Now, Reactor};
 use crate::clock::{Clock, UnixSeconds};
-use crate::ids::ConnId;
+use crate::ids::{ConnId, RequestSeq};
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
 use crate::session::{Capacity, Ending, Step, StepContext};
@@ -85,7 +85,11 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     fn run(&mut self, id: ConnId, usage: &mut TickUsage, now: Now) -> RunOutcome {
         let Some(connection) = self.connections.get_mut(id) else { return RunOutcome::Waits };
         let rules = &self.settings.listeners[usize::from(connection.listener)].rules;
-        let is_resumed = std::mem::take(&mut connection.is_resumed);
+        let is_resumed = connection.page_memory == PageMemory::Granted;
+        if is_resumed {
+            connection.page_memory = PageMemory::Shared;
+        }
+        let keeps_refusals = self.dispatcher.wants_refusals();
         connection.borrow(&mut self.memory);
         loop {
             if usage.steps >= limits::STEPS_PER_TICK_MAX || usage.bytes >= limits::READ_BYTES_PER_TICK_MAX {
@@ -100,7 +104,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 for_page: self.budget.may_begin_page(id, is_resumed, is_known),
             };
             let Connection { session, input, output, pool, .. } = &mut *connection;
-            let context = StepContext { rules, capacity, now: now.instant, date: self.dispatcher.date() };
+            self.next_seq += 1;
+            let (date, seq) = (self.dispatcher.date(), RequestSeq(self.next_seq));
+            let context = StepContext { rules, capacity, now: now.instant, date, seq, keeps_refusals };
             let step = session.next(input, output, context);
             usage.steps += usize::from(session.take_handled_inline());
             let refused = session.take_refused();
@@ -198,8 +204,9 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 ReadOutcome::End | ReadOutcome::Broken => return RunOutcome::Close,
             };
             usage.bytes += count;
+            let count = count as u32;
             match &mut connection.phase {
-                Phase::Lingering { bytes_left, .. } if *bytes_left > count => *bytes_left -= count,
+                Phase::Lingering { bytes_left } if *bytes_left > count => *bytes_left -= count,
                 _ => return RunOutcome::Close,
             }
         }

@@ -14,7 +14,7 @@ use crate::model::{Answer, Dialect, Page};
 impl Session {
     /// Opens a request, which is answered later: by [`Session::complete`], under the number that this returns.
     pub fn open(&mut self, head: RequestHead) -> RequestSeq {
-        let seq = self.take_seq();
+        let seq = head.seq;
         self.responses().open(seq, head);
         seq
     }

@@ -18,12 +18,20 @@ pub(super) enum WaitMode {
     Idle,
 }
 
-/// The wait times of one connection.
-#[derive(Default)]
-pub(super) struct ClientDeadline {
-    current: Option<(WaitMode, Instant)>,
-    /// The last request that was waited for, and for how long.
-    waited: Option<(WaitMode, Duration)>,
+/// The wait times of one connection: small, since there are many.
+pub(super) enum ClientDeadline {
+    /// The session waits for this input since then, or has waited for as long in parts.
+    First(Instant),
+    Request(u32, Instant),
+    Idle(Instant),
+    /// It waits for no input. It has waited for so many nanoseconds for this request, its last.
+    Paused(u32, u64),
+}
+
+impl Default for ClientDeadline {
+    fn default() -> ClientDeadline {
+        ClientDeadline::Paused(0, 0)
+    }
 }
 
 impl ClientDeadline {
@@ -32,45 +40,59 @@ impl ClientDeadline {
         if self.current() == waiting {
             return;
         }
-        if let Some((WaitMode::Request(number), since)) = self.current {
-            let request = WaitMode::Request(number);
-            self.waited = Some((request, self.waited_for(request) + (now - since)));
-        }
-        self.current = waiting.map(|waiting| (waiting, now));
+        *self = match (waiting, &*self) {
+            (Some(WaitMode::First), _) => ClientDeadline::First(now),
+            (Some(WaitMode::Idle), _) => ClientDeadline::Idle(now),
+            (Some(WaitMode::Request(number)), ClientDeadline::Paused(request, waited))
+                if number == *request =>
+            {
+                ClientDeadline::Request(number, now.before(Duration::from_nanos(*waited)))
+            }
+            (Some(WaitMode::Request(number)), _) => ClientDeadline::Request(number, now),
+            (None, ClientDeadline::Request(number, since)) => {
+                ClientDeadline::Paused(*number, u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX))
+            }
+            (None, _) => ClientDeadline::default(),
+        };
     }
 
     /// Restarts the wait for the next request.
     pub(super) fn restart_idle(&mut self, now: Instant) {
-        if self.current() == Some(WaitMode::Idle) {
-            self.current = Some((WaitMode::Idle, now));
+        if let ClientDeadline::Idle(since) = self {
+            *since = now;
         }
     }
 
     /// The input that the session waits for now.
     pub(super) fn current(&self) -> Option<WaitMode> {
-        self.current.map(|(waiting, _)| waiting)
+        self.wait_and_start().map(|(waiting, _)| waiting)
     }
 
     /// Since when the connection has been idle.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let (waiting, since) = self.current?;
-        matches!(waiting, WaitMode::First | WaitMode::Idle).then_some(since)
+        match self {
+            ClientDeadline::First(since) | ClientDeadline::Idle(since) => Some(*since),
+            ClientDeadline::Request(..) | ClientDeadline::Paused(..) => None,
+        }
     }
 
     /// The deadline of the current wait, given the timeout of each kind.
     pub(super) fn deadline(&self, timeout: impl Fn(WaitMode) -> Option<Duration>) -> Option<Instant> {
-        let (waiting, since) = self.current?;
-        let timeout = timeout(waiting)?;
-        Some(since + timeout.saturating_sub(self.waited_for(waiting)))
+        let (waiting, since) = self.wait_and_start()?;
+        Some(since + timeout(waiting)?)
     }
 
-    fn waited_for(&self, waiting: WaitMode) -> Duration {
-        match self.waited {
-            Some((before, waited)) if before == waiting => waited,
-            _ => Duration::ZERO,
+    fn wait_and_start(&self) -> Option<(WaitMode, Instant)> {
+        match *self {
+            ClientDeadline::First(since) => Some((WaitMode::First, since)),
+            ClientDeadline::Request(number, since) => Some((WaitMode::Request(number), since)),
+            ClientDeadline::Idle(since) => Some((WaitMode::Idle, since)),
+            ClientDeadline::Paused(..) => None,
         }
     }
 }
+
+const _: () = assert!(size_of::<ClientDeadline>() <= 16, "every connection has one, most are idle");
 
 #[cfg(test)]
 mod tests {

@@ -23,10 +23,9 @@ impl Session {
     pub fn begin_drain(&mut self, input: &Buffer) {
         if self.ending.is_none() {
             let is_idle = !self.has_open() && input.is_empty();
-            self.deferred = None;
             self.is_draining = true;
             if let Some(responses) = &mut self.responses {
-                responses.forget_decoding();
+                responses.forget_messages();
             }
             if let Some(watch) = &mut self.watch {
                 watch.outlasts_requests = true;

@@ -16,9 +16,8 @@ impl Session {
         input.clear();
         self.codec.forget();
         if let Some(responses) = &mut self.responses {
-            responses.forget_decoding();
+            responses.forget_messages();
         }
-        self.deferred = None;
         match self.has_open() && self.codec.is_ordered() {
             // The answer to the open request says that it is the last.
             true => self.ending = Some(Ending::Linger),
@@ -30,22 +29,19 @@ impl Session {
     /// Approximate bytes of memory held for the client, without the input and output buffers: partial messages, open
     /// requests, waiting replies. Delayed conversions are counted apart.
     pub fn held_bytes(&self) -> usize {
-        let deferred = match self.deferred.as_deref() {
-            Some(Ok(request)) => request.held_bytes(),
-            Some(Err(_)) | None => 0,
-        };
         let responses = self.responses.as_ref().map_or(0, |responses| responses.held_bytes());
         let watch = self.watch.as_ref().map_or(0, |watch| watch.held_bytes);
-        self.codec.held_bytes() + deferred + responses + watch
+        self.codec.held_bytes() + responses + watch
     }
 
     /// Answers the request that waits for memory for its first page with `busy`. Returns false if there is none, or if
     /// an answer is being written in pages.
     pub fn refuse_page(&mut self) -> bool {
-        if self.responses.as_ref().is_some_and(|responses| responses.is_writing_pages()) {
+        let Some(responses) = self.responses.as_mut().filter(|responses| !responses.is_writing_pages())
+        else {
             return false;
-        }
-        let Some(message) = self.deferred.as_deref_mut() else { return false };
+        };
+        let Some(message) = &mut responses.deferred else { return false };
         let Ok(request) = message else { return false };
         if !request.is_paged() {
             return false;

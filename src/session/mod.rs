@@ -21,7 +21,7 @@ mod step;
 mod watch;
 
 use crate::buffer::Buffer;
-use crate::clock::{HttpDate, Instant};
+use crate::clock::Instant;
 #[cfg(feature = "sealed")]
 use crate::crypto::Exchanged;
 use crate::ids::RequestSeq;
@@ -47,15 +47,10 @@ pub struct Session {
     input_has_ended: bool,
     /// [`Session::begin_drain`] was called before it ended.
     is_draining: bool,
-    /// Whether the errors of refused messages are kept for [`Session::take_refusals`].
-    keeps_refusals: bool,
     /// Set once; then nothing more is decoded.
     ending: Option<Ending>,
-    next_seq: u64,
-    /// `None` while no request is open, to save memory: most connections are idle.
+    /// `None` while no request is open or deferred, to save memory: most connections are idle.
     responses: Option<Box<ResponseQueue>>,
-    /// A message that was decoded but may not start yet; at the end, the last reply.
-    deferred: Option<Box<Result<Box<Request>, Refusal>>>,
     /// `None` unless the client watches.
     watch: Option<Box<WatchOutput>>,
     /// Messages refused since the last [`Session::take_refused`].
@@ -96,8 +91,10 @@ impl Session {
 
     /// Takes the decoded message `seq`; ignored if the session no longer waits for it.
     pub fn decoded(&mut self, seq: RequestSeq, decoded: Result<Box<Request>, Refusal>) {
-        if self.responses.as_mut().is_some_and(|responses| responses.end_decoding(seq)) {
-            self.deferred = Some(Box::new(self.codec.finish_decoding(decoded)));
+        if let Some(responses) = &mut self.responses
+            && responses.end_decoding(seq)
+        {
+            responses.deferred = Some(self.codec.finish_decoding(decoded));
         }
     }
 
@@ -187,12 +184,7 @@ impl Session {
         std::mem::take(&mut self.refused)
     }
 
-    /// Keeps the errors of refused messages from now on.
-    pub fn keep_refusals(&mut self) {
-        self.keeps_refusals = true;
-    }
-
-    /// The errors of refused messages since the last call, if they are kept.
+    /// The errors of refused messages since the last call: see [`StepContext::keeps_refusals`].
     pub fn take_refusals(&mut self) -> Vec<Failure> {
         self.responses.as_mut().map(|responses| responses.take_refusals()).unwrap_or_default()
     }
@@ -218,7 +210,7 @@ impl Session {
     }
 
     fn step(&mut self, input: &mut Buffer, output: &mut Buffer, context: StepContext<'_>) -> Step {
-        let StepContext { rules, capacity, now, date } = context;
+        let StepContext { rules, capacity, now, date, seq, .. } = context;
         loop {
             if let Some(ending @ (Ending::Abort | Ending::Gone)) = self.ending {
                 return Step::Finished(ending);
@@ -239,30 +231,28 @@ impl Session {
                 }
             }
             if let Some(ending) = self.ending.filter(|_| !self.awaits_acknowledgement()) {
-                return self.finish(ending, output, date);
+                return self.finish(ending, output, context);
             }
             if !capacity.for_request || self.responses.as_ref().is_some_and(|responses| responses.is_barred())
             {
                 return Step::Blocked;
             }
-            let message = match self.deferred.take() {
-                Some(deferred) => *deferred,
+            let message = match self.responses.as_mut().and_then(|responses| responses.deferred.take()) {
+                Some(deferred) => deferred,
                 None if self.has_open() && self.codec.is_ordered() => return Step::Blocked,
                 None => {
                     let (has_ended, is_authenticated) = (self.input_has_ended, self.is_authenticated);
-                    let context = DecodeContext { has_ended, is_authenticated, rules, date };
-                    match self.codec.decode(input, output, &context) {
+                    let circumstances = DecodeContext { has_ended, is_authenticated, rules, date };
+                    match self.codec.decode(input, output, &circumstances) {
                         Decoded::Message(message) => message,
                         Decoded::Ping if self.has_open() => Ok(Box::new(Request::ping())),
                         Decoded::Ping => return Step::Ping,
                         Decoded::Long(message) => {
-                            let seq = self.take_seq();
                             self.responses().begin_decoding(seq, message.text.as_slice().len());
                             return Step::Decode(seq, message);
                         }
                         #[cfg(feature = "sealed")]
                         Decoded::Exchange(exchange) => {
-                            let seq = self.take_seq();
                             self.responses().begin_decoding(seq, exchange.block.len());
                             return Step::Exchange(seq, exchange);
                         }
@@ -296,13 +286,13 @@ impl Session {
             });
             let is_paged = message.as_ref().is_ok_and(|request| request.is_paged());
             if !may_begin || is_paged && !capacity.for_page {
-                self.deferred = Some(Box::new(message));
+                self.responses().deferred = Some(message);
                 return if may_begin { Step::NeedRoom } else { Step::Blocked };
             }
             match message {
-                Err(refusal) => self.refuse(refusal, output, date),
+                Err(refusal) => self.refuse(refusal, output, context),
                 Ok(request) => {
-                    if let Some(step) = self.begin(request, output, rules, date) {
+                    if let Some(step) = self.begin(request, output, context) {
                         return step;
                     }
                 }
@@ -314,58 +304,52 @@ impl Session {
         &mut self,
         mut request: Box<Request>,
         output: &mut Buffer,
-        rules: &Rules,
-        date: &HttpDate,
+        context: StepContext<'_>,
     ) -> Option<Step> {
         // A barrier is never refused: there is at most one, and without it, the requests after it would run as the
         // previous principal.
         let is_limited = request.id.is_some() && !request.is_barrier();
-        if is_limited && self.concurrent_count() >= rules.requests_max {
+        if is_limited && self.concurrent_count() >= context.rules.requests_max {
             let (dialect, id) = (request.dialect, request.id.take());
-            self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output, date);
+            self.refuse(Refusal { dialect, id, failure: Failure::Busy }, output, context);
             return None;
         }
-        Some(Step::Call(RequestHead::take(&mut request), request))
+        Some(Step::Call(RequestHead::take(&mut request, context.seq), request))
     }
 
     fn concurrent_count(&self) -> usize {
         self.responses.as_ref().map_or(0, |responses| responses.concurrent_count())
     }
 
-    fn take_seq(&mut self) -> RequestSeq {
-        let seq = RequestSeq(self.next_seq);
-        self.next_seq += 1;
-        seq
-    }
-
-    fn refuse(&mut self, refusal: Refusal, output: &mut Buffer, date: &HttpDate) {
+    fn refuse(&mut self, refusal: Refusal, output: &mut Buffer, context: StepContext<'_>) {
         self.refused = self.refused.saturating_add(1);
         self.handled_inline = self.handled_inline.saturating_add(1);
-        if self.keeps_refusals {
+        if context.keeps_refusals {
             self.responses().keep_refusal(refusal.failure.clone());
         }
         let answer = Answer::Failed(refusal.failure);
-        let reply =
-            Reply { dialect: refusal.dialect, id: refusal.id.as_ref(), answer: &answer, count: 1, date };
-        self.write(&reply, output);
+        let (dialect, id) = (refusal.dialect, refusal.id.as_ref());
+        self.write(&Reply { dialect, id, answer: &answer, count: 1, date: context.date }, output);
     }
 
     /// Begins to end with an error, which is deferred until all open requests are answered.
     fn end_with(&mut self, ending: Ending, failure: Failure) {
-        debug_assert!(self.deferred.is_none(), "nothing is decoded while a message is deferred");
         let refusal = Refusal { dialect: self.codec.dialect(), id: None, failure };
-        self.deferred = Some(Box::new(Err(refusal)));
+        let deferred = &mut self.responses().deferred;
+        debug_assert!(deferred.is_none(), "nothing is decoded while a message is deferred");
+        *deferred = Some(Err(refusal));
         self.ending = Some(ending);
     }
 
-    fn finish(&mut self, ending: Ending, output: &mut Buffer, date: &HttpDate) -> Step {
+    fn finish(&mut self, ending: Ending, output: &mut Buffer, context: StepContext<'_>) -> Step {
         if self.has_open() || self.watch.as_ref().is_some_and(|watch| watch.outlasts_requests) {
             return Step::Blocked;
         }
-        let last_words = self.deferred.take().and_then(|message| message.err());
+        let deferred = self.responses.as_mut().and_then(|responses| responses.deferred.take());
+        let last_words = deferred.and_then(|message| message.err());
         let is_fault = last_words.is_some();
         if let Some(refusal) = last_words {
-            self.refuse(refusal, output, date);
+            self.refuse(refusal, output, context);
         }
         self.codec.write_end(is_fault, output);
         Step::Finished(ending)
@@ -396,6 +380,8 @@ impl Session {
         self.responses.get_or_insert_default()
     }
 }
+
+const _: () = assert!(size_of::<Session>() <= 56, "every connection has one, most are idle");
 
 #[cfg(test)]
 mod tests;

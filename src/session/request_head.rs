@@ -1,10 +1,12 @@
 //! The parts of a request that its reply needs, and its order.
 
+use crate::ids::RequestSeq;
 use crate::model::{CommandName, Dialect, Request, RequestId};
 
 /// What the session keeps of a request that waits for its answer.
 #[derive(Debug)]
 pub struct RequestHead {
+    pub(super) seq: RequestSeq,
     pub(super) dialect: Dialect,
     pub(super) id: Option<RequestId>,
     /// Its approximate size.
@@ -24,9 +26,10 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Takes the head of `request`.
-    pub(super) fn take(request: &mut Request) -> RequestHead {
+    /// Takes the head of the request `seq`.
+    pub(super) fn take(request: &mut Request, seq: RequestSeq) -> RequestHead {
         RequestHead {
+            seq,
             bytes: bytes_of(request),
             dialect: request.dialect,
             id: request.id.take(),

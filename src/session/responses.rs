@@ -14,7 +14,7 @@ use crate::clock::{HttpDate, Instant};
 use crate::dialect::PageProgress;
 use crate::ids::RequestSeq;
 use crate::limits;
-use crate::model::{Answer, Cursor, Failure, Listing, Page, Request, RequestId};
+use crate::model::{Answer, Cursor, Failure, Listing, Page, Refusal, Request, RequestId};
 
 /// The open requests of one connection.
 #[derive(Default)]
@@ -41,6 +41,8 @@ pub(super) struct ResponseQueue {
     converting: Option<RequestSeq>,
     /// Replies that wait for the paged reply to end.
     output_after_page: Buffer,
+    /// A message that was decoded but may not start yet; at the end, the last reply.
+    pub(super) deferred: Option<Result<Box<Request>, Refusal>>,
     /// The errors of refused messages that are not reported yet; as few as messages are refused in a step.
     refusals: Vec<Failure>,
 }
@@ -128,9 +130,9 @@ impl ResponseQueue {
         self.decoding.take_if(|(decoding, _)| *decoding == seq).is_some()
     }
 
-    /// Ignores the message that a worker decodes.
-    pub(super) fn forget_decoding(&mut self) {
-        self.decoding = None;
+    /// Drops the message that may not start yet, and ignores the one that a worker decodes.
+    pub(super) fn forget_messages(&mut self) {
+        (self.deferred, self.decoding) = (None, None);
     }
 
     /// Answers the open request `seq`.
@@ -314,7 +316,7 @@ impl ResponseQueue {
         matches!(self.writing, Writing::Pages(_))
     }
 
-    /// Bytes of memory held for open requests, waiting replies, and a requested page.
+    /// Bytes of memory held for open requests, a deferred one, waiting replies, and a requested page.
     pub(super) fn held_bytes(&self) -> usize {
         let is_page_coming = match &self.writing {
             Writing::Whole => self.paged.is_some(),
@@ -322,8 +324,13 @@ impl ResponseQueue {
             Writing::Silent => false,
         };
         let decoding = self.decoding.map_or(0, |(_, bytes)| bytes);
+        let deferred = match &self.deferred {
+            Some(Ok(request)) => request.held_bytes(),
+            Some(Err(_)) | None => 0,
+        };
         let page = if is_page_coming { limits::PAGE_BYTES_RESERVED } else { 0 };
-        self.open_bytes + self.ordered.waiting_bytes() + self.output_after_page.capacity() + decoding + page
+        let waiting = self.ordered.waiting_bytes() + self.output_after_page.capacity();
+        self.open_bytes + waiting + decoding + deferred + page
     }
 
     /// Whether decoding is paused.
@@ -361,9 +368,9 @@ impl ResponseQueue {
         std::mem::take(&mut self.refusals)
     }
 
-    /// Whether nothing is open or kept.
+    /// Whether nothing is open, deferred or kept.
     pub(super) fn may_be_dropped(&self) -> bool {
-        !self.has_open() && self.refusals.is_empty()
+        !self.has_open() && self.deferred.is_none() && self.refusals.is_empty()
     }
 
     pub(super) fn has_open(&self) -> bool {

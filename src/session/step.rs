@@ -31,6 +31,10 @@ pub struct StepContext<'a> {
     pub now: Instant,
     /// The date for the heads of replies.
     pub date: &'a HttpDate,
+    /// The number of the request that the step returns; greater than those of earlier steps.
+    pub seq: RequestSeq,
+    /// Keep the errors of refused messages for [`Session::take_refusals`].
+    pub keeps_refusals: bool,
 }
 
 /// The next action for the caller.

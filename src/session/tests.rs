@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::clock::HttpDate;
 use crate::ids::DiskId;
 use crate::model::{Caller, CommandName, Cursor, Items, List, Listing, LongMessage, Page, Peer, Query};
 
@@ -30,6 +31,8 @@ struct Bench {
     rules: Rules,
     now: Instant,
     date: HttpDate,
+    /// How many steps were taken.
+    steps: u64,
 }
 
 impl Bench {
@@ -52,7 +55,8 @@ impl Bench {
             requests_max: 3,
         };
         let (now, date) = (Instant::ORIGIN, HttpDate::new(Default::default()));
-        Bench { session: Session::default(), input: Buffer::new(), output: Buffer::new(), rules, now, date }
+        let (input, output) = (Buffer::new(), Buffer::new());
+        Bench { session: Session::default(), input, output, rules, now, date, steps: 0 }
     }
 
     fn next(&mut self) -> Step {
@@ -60,7 +64,9 @@ impl Bench {
     }
 
     fn next_within(&mut self, capacity: Capacity) -> Step {
-        let context = StepContext { rules: &self.rules, capacity, now: self.now, date: &self.date };
+        self.steps += 1;
+        let (rules, date, seq) = (&self.rules, &self.date, RequestSeq(self.steps));
+        let context = StepContext { rules, capacity, now: self.now, date, seq, keeps_refusals: false };
         self.session.next(&mut self.input, &mut self.output, context)
     }
 

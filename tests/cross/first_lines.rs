@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vmherd::internals::buffer::Buffer;
 use vmherd::internals::clock::{HttpDate, Instant, UnixSeconds};
+use vmherd::internals::ids::RequestSeq;
 use vmherd::internals::model::{Answer, CommandName, Dialect, Failure, Peer};
 use vmherd::internals::session::{Capacity, Rules, Session, Step, StepContext};
 
@@ -147,9 +148,11 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
     let (rules, now, date) = (rules(), Instant::ORIGIN, HttpDate::new(UnixSeconds(0)));
     let mut pieces = pieces.into_iter();
-    let mut seen = Vec::new();
+    let (mut seen, mut seq) = (Vec::new(), RequestSeq(0));
     loop {
-        let context = StepContext { rules: &rules, capacity: ROOM, now, date: &date };
+        seq.0 += 1;
+        let (rules, date) = (&rules, &date);
+        let context = StepContext { rules, capacity: ROOM, now, date, seq, keeps_refusals: false };
         let step = session.next(&mut input, &mut output, context);
         if !matches!(step, Step::NeedInput) {
             seen.extend(kinds_of(output.as_slice()));
@@ -158,7 +161,7 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
         match step {
             Step::Ping => {
                 seen.push(format!("call {:?}", CommandName::Ping));
-                session.pong(&Answer::Pong(Peer::Unix { uid: None }), &mut output, &date);
+                session.pong(&Answer::Pong(Peer::Unix { uid: None }), &mut output, date);
             }
             Step::Call(head, request) => {
                 seen.push(format!("call {:?}", request.name));
@@ -166,7 +169,7 @@ fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
                     Dialect::Command => Answer::Pong(Peer::Unix { uid: None }),
                     _ => Answer::Failed(Failure::UnknownVm),
                 };
-                session.answer(head, &answer, &mut output, &date);
+                session.answer(head, &answer, &mut output, date);
             }
             Step::NeedInput => match pieces.next() {
                 Some(piece) => input.push(piece),

@@ -25,7 +25,7 @@ use crate::session::ending::Ending;
 
 /// The state of an HTTP connection.
 #[derive(Default)]
-pub(super) struct HttpCodec {
+pub(in crate::session) struct HttpCodec {
     http: Http,
     /// The status of the next answer, if the answer itself does not determine it.
     status: Option<Status>,
@@ -109,7 +109,7 @@ impl FramingCodec for HttpCodec {
             #[cfg(feature = "websocket")]
             HttpEvent::Upgrade(key) => {
                 let codec = WebSocketCodec::accept(&key, self.http.exchange.is_forwarded, output);
-                Decoded::Switch(Codec::Boxed(Box::new(codec)))
+                Decoded::Switch(Codec::WebSocket(Box::new(codec)))
             }
             #[cfg(not(feature = "websocket"))]
             HttpEvent::Upgrade(_) => self.refuse(Status::NotImplemented, WITHOUT_WEBSOCKET),

@@ -27,15 +27,27 @@ use crate::framing::sniff::{self, Sniffed};
 use crate::framing::text::Text;
 use framing_codec::FramingCodec;
 pub(super) use framing_codec::{DecodeContext, Decoded, Reply, ReplyPage};
-pub(super) use refused::RefusedCodec;
+#[cfg(feature = "http")]
+use http::HttpCodec;
+use refused::RefusedCodec;
+#[cfg(feature = "websocket")]
+use websocket::WebSocketCodec;
 
 /// The framing of one connection. Small codecs are inline; raw JSON is the most frequent.
 pub(super) enum Codec {
     Sniffing(Sniffing),
     RawJson(RawJson),
     Text(Text),
-    Boxed(Box<dyn FramingCodec>),
+    #[cfg(feature = "http")]
+    Http(Box<HttpCodec>),
+    #[cfg(feature = "websocket")]
+    WebSocket(Box<WebSocketCodec>),
+    #[cfg(feature = "sealed")]
+    Sealed(Box<Sealed>),
+    Refused(Box<RefusedCodec>),
 }
+
+const _: () = assert!(size_of::<Codec>() <= 16, "every connection has one, most are idle");
 
 /// Selects the framing; until then, too few bytes have arrived.
 pub(super) struct Sniffing;
@@ -50,7 +62,7 @@ impl Default for Codec {
 impl Codec {
     /// The codec of a sealed listener, which is not detected.
     pub(super) fn sealed() -> Codec {
-        Codec::Boxed(Box::<Sealed>::default())
+        Codec::Sealed(Box::default())
     }
 }
 
@@ -62,7 +74,13 @@ impl Deref for Codec {
             Codec::Sniffing(codec) => codec,
             Codec::RawJson(codec) => codec,
             Codec::Text(codec) => codec,
-            Codec::Boxed(codec) => &**codec,
+            #[cfg(feature = "http")]
+            Codec::Http(codec) => &**codec,
+            #[cfg(feature = "websocket")]
+            Codec::WebSocket(codec) => &**codec,
+            #[cfg(feature = "sealed")]
+            Codec::Sealed(codec) => &**codec,
+            Codec::Refused(codec) => &**codec,
         }
     }
 }
@@ -73,7 +91,13 @@ impl DerefMut for Codec {
             Codec::Sniffing(codec) => codec,
             Codec::RawJson(codec) => codec,
             Codec::Text(codec) => codec,
-            Codec::Boxed(codec) => &mut **codec,
+            #[cfg(feature = "http")]
+            Codec::Http(codec) => &mut **codec,
+            #[cfg(feature = "websocket")]
+            Codec::WebSocket(codec) => &mut **codec,
+            #[cfg(feature = "sealed")]
+            Codec::Sealed(codec) => &mut **codec,
+            Codec::Refused(codec) => &mut **codec,
         }
     }
 }
@@ -89,7 +113,7 @@ impl FramingCodec for Sniffing {
             // Input that ends within another framing's signature is text.
             Sniffed::Text | Sniffed::NeedMore => Codec::Text(Text::default()),
             #[cfg(feature = "http")]
-            Sniffed::Http => Codec::Boxed(Box::<http::HttpCodec>::default()),
+            Sniffed::Http => Codec::Http(Box::default()),
             // Without a codec for it, HTTP is as unsupported as the others.
             _ => {
                 output.push(WRONG_PROTOCOL);

@@ -13,7 +13,7 @@ use crate::session::ending::Ending;
 
 /// The state of a WebSocket connection.
 #[derive(Default)]
-pub(super) struct WebSocketCodec {
+pub(in crate::session) struct WebSocketCodec {
     framing: WebSocket,
     /// A close frame was sent.
     has_ended: bool,
