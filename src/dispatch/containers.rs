@@ -226,6 +226,11 @@ impl<J: Jobs> Dispatcher<J> {
         }
     }
 
+    /// Whether there are new containers whose answers may be unsent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Takes a container from those of a connection whose answers may be unsent.
     pub(crate) fn pop_unsent(&mut self, conn: ConnId) -> Option<ContainerId> {
         let first = (conn, ContainerId::MIN);

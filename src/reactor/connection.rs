@@ -215,6 +215,11 @@ impl<S> Connection<S> {
         Flushed::All
     }
 
+    /// Whether it can only go on with more input.
+    pub(super) fn waits_for_input(&self) -> bool {
+        self.input.is_empty() && self.output.is_empty() && self.session.waits_for_input()
+    }
+
     /// Whether all replies that were written are sent.
     pub(super) fn has_sent_all(&self) -> bool {
         self.output.is_empty() && self.session.deferred_len() == 0 && !self.session.owes_answer()

@@ -117,6 +117,9 @@ impl Delivery {
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Notes the containers in the output of a connection, if all of it is sent.
     pub(super) fn note_sent(&mut self, id: ConnId) {
+        if !self.dispatcher.has_unsent() {
+            return;
+        }
         let Some(connection) = self.connections.get(id).filter(|open| open.has_sent_all()) else { return };
         let (sent, listener) = (connection.sent, connection.listener);
         let Some(first) = self.dispatcher.pop_unsent(id) else { return };

@@ -89,6 +89,8 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
         if is_resumed {
             connection.page_memory = PageMemory::Shared;
         }
+        // Most often the next request of a client has come: there is nothing to decode before it is read.
+        let mut needs_input = connection.waits_for_input();
         let keeps_refusals = self.dispatcher.wants_refusals();
         connection.borrow(&mut self.memory);
         loop {
@@ -98,22 +100,29 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                     Flushed::All | Flushed::Some => RunOutcome::WantsMore,
                 };
             }
-            let is_known = || self.dispatcher.is_trusted(id);
-            let capacity = Capacity {
-                for_request: self.dispatcher.may_begin(&connection.load),
-                for_page: self.budget.may_begin_page(id, is_resumed, is_known),
+            let step = match std::mem::take(&mut needs_input) {
+                true => Step::NeedInput,
+                false => {
+                    let is_known = || self.dispatcher.is_trusted(id);
+                    let capacity = Capacity {
+                        for_request: self.dispatcher.may_begin(&connection.load),
+                        for_page: self.budget.may_begin_page(id, is_resumed, is_known),
+                    };
+                    let Connection { session, input, output, pool, .. } = &mut *connection;
+                    self.next_seq += 1;
+                    let (date, seq) = (self.dispatcher.date(), RequestSeq(self.next_seq));
+                    let context =
+                        StepContext { rules, capacity, now: now.instant, date, seq, keeps_refusals };
+                    let step = session.next(input, output, context);
+                    usage.steps += usize::from(session.take_handled_inline());
+                    let refused = session.take_refused();
+                    if refused > 0 && *pool != SlotPool::Refused {
+                        let (denials, failures) = (session.take_denials(), session.take_refusals());
+                        self.dispatcher.refused(id, refused, denials, failures);
+                    }
+                    step
+                }
             };
-            let Connection { session, input, output, pool, .. } = &mut *connection;
-            self.next_seq += 1;
-            let (date, seq) = (self.dispatcher.date(), RequestSeq(self.next_seq));
-            let context = StepContext { rules, capacity, now: now.instant, date, seq, keeps_refusals };
-            let step = session.next(input, output, context);
-            usage.steps += usize::from(session.take_handled_inline());
-            let refused = session.take_refused();
-            if refused > 0 && *pool != SlotPool::Refused {
-                let (denials, failures) = (session.take_denials(), session.take_refusals());
-                self.dispatcher.refused(id, refused, denials, failures);
-            }
             match step {
                 Step::Call(head, request) => {
                     usage.steps += 1;

@@ -116,6 +116,12 @@ impl Session {
         self.ending == Some(Ending::Abort)
     }
 
+    /// Whether it waits for input, as it did after its last step: without any, the next step is [`Step::NeedInput`] again.
+    pub fn waits_for_input(&self) -> bool {
+        let is_open = self.ending.is_none() && !self.input_has_ended;
+        is_open && self.deadline_state.current().is_some() && self.responses.is_none() && self.watch.is_none()
+    }
+
     /// When the next delayed request, or something else to write, is due.
     pub fn next_due(&self) -> Option<Instant> {
         let delayed = self.responses.as_ref().and_then(|responses| responses.next_due());

@@ -1,6 +1,7 @@
 //! The messages to a client that watches, which stand between replies.
 
 use super::codec::Reply;
+use super::deadlines::ClientDeadline;
 use super::{Ending, Session};
 use crate::buffer::Buffer;
 use crate::clock::{HttpDate, Instant};
@@ -88,6 +89,8 @@ impl Session {
         let reply =
             Reply { dialect: Dialect::Command, id: watch.id.as_ref(), answer: &answer, count: 1, date };
         self.codec.write_answer(&reply, output);
+        // Events end with their response: the session may have more to do than to wait for input.
+        self.deadline_state = ClientDeadline::default();
     }
 
     /// Notes that all output was sent: silence begins now.
