@@ -79,7 +79,8 @@ impl Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, duration: Duration) -> Instant {
-        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let whole = duration.as_secs().saturating_mul(NANOSECONDS_PER_SECOND);
+        let nanoseconds = whole.saturating_add(duration.subsec_nanos().into());
         Instant(self.0.saturating_add(nanoseconds))
     }
 }
@@ -218,6 +219,7 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
 }
 
 const HTTP_DATE_BYTES: usize = 37;
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
 /// Starting with the weekday of 1970-01-01.

@@ -90,12 +90,15 @@ impl Presence {
         self.now
     }
 
+    /// Makes room for `count` connections.
+    pub fn reserve(&mut self, count: usize) {
+        self.entries.reserve(count);
+    }
+
     /// Adds a connection.
     pub fn open(&mut self, conn: ConnId, peer: Peer, policy: ListenerPolicy, own_uid: u32) {
         let index = conn.index as usize;
-        if self.entries.len() <= index {
-            self.entries.resize_with(index + 1, || None);
-        }
+        self.entries.resize_with(self.entries.len().max(index + 1), || None);
         let uid = match peer {
             Peer::Unix { uid } => uid,
             Peer::Tcp(..) => None,

@@ -136,9 +136,10 @@ pub struct Reactor<N: Net, J, C> {
 
 impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
     /// Creates the loop. `settings` has one entry for each listener of `net`; panics otherwise.
-    pub fn new(net: N, jobs: J, mut clock: C, app: App, settings: Settings) -> Reactor<N, J, C> {
+    pub fn new(net: N, jobs: J, mut clock: C, mut app: App, settings: Settings) -> Reactor<N, J, C> {
         assert_eq!(net.listener_count(), settings.listeners.len());
         let started = clock.now();
+        app.presence_mut().reserve(settings.connections_max);
         Reactor {
             acceptor: Acceptor::new(&settings),
             dispatcher: Dispatcher::new(
