@@ -281,6 +281,23 @@ fn page_queries_do_not_scan_the_whole_table() {
 }
 
 #[test]
+fn single_registrations_and_updates_are_not_planned_each_time() {
+    let database = Cluster::shared().database();
+    let mut store = store(&database.url());
+    // More often than it takes the planner to switch to a generic plan.
+    for number in 0..8 {
+        let login = register(&mut store, &format!("vm-{number}"), &[1]);
+        run(&mut store, ram(&login, 9)).unwrap();
+    }
+    let mut session = store.pool.acquire(store.borrower).unwrap();
+    for part in ["INSERT INTO vms", "UPDATE vms"] {
+        let sql =
+            format!("SELECT generic_plans FROM pg_prepared_statements WHERE strpos(statement, '{part}') > 0");
+        assert_eq!(session.query_text(&sql).unwrap().as_deref(), Some("3"), "{part}");
+    }
+}
+
+#[test]
 fn the_vm_count_is_repaired_at_startup() {
     let database = Cluster::shared().database();
     register(&mut store(&database.url()), "a", &[]);

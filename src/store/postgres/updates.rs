@@ -138,7 +138,7 @@ fn refusal_of(session: &mut PgSession, login: &Login) -> Result<StoreError, PgEr
 }
 
 /// Returns the id of each VM whose login is current, and which is not managed. By ctid, since the rows are locked: a plan
-/// for a small table would read all of a large one.
+/// for a small table would read all of a large one. The planner does not see the arrays' lengths, so it plans once.
 const RESHAPE: &str = "
     WITH vm AS (
         UPDATE vms SET ram_mib = coalesce(($5::bigint[])[array_position($1, id)], ram_mib),
@@ -148,7 +148,7 @@ const RESHAPE: &str = "
                 SELECT ctid FROM vms WHERE id = new.id AND epoch = new.epoch AND managed_by IS NULL AND (
                     new.token IS NULL
                     OR (SELECT true FROM tokens WHERE hash = new.token AND vm = new.id AND expires > new.now)))
-            FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[])
+            FROM unnest((SELECT $1::bigint[]), (SELECT $2::bigint[]), (SELECT $3::bytea[]), (SELECT $4::bigint[]))
                 AS new (id, epoch, token, now)))
         RETURNING id, name),
     logged AS (INSERT INTO changes (origin, kind, subject, name) SELECT $7, 'updated', id, name FROM vm)
