@@ -1,7 +1,11 @@
-//! Types that all writes share: how to treat locks, and counted rows.
+//! What all writes share: how they begin, how they treat locks, and counted rows.
 
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
+
+/// Begins a transaction that writes. Each of its statements must see what earlier ones have waited for; with a stricter
+/// level, as a database may have by default, it would fail instead.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// How to treat rows that another transaction has locked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

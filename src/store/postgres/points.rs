@@ -15,7 +15,7 @@ use super::super::{
     PointPage, PointPosition, PointRemoval, PointStore, RemovedPoints, ScanRange, StoreError, Write,
     WriteOutcome, Written, as_i64,
 };
-use super::locking::{LockPolicy, RowTotal, SERIES_TOTAL};
+use super::locking::{BEGIN, LockPolicy, RowTotal, SERIES_TOTAL};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::store::PostgresStore;
@@ -182,9 +182,6 @@ impl<'w> PointBatch<'w> {
         Ok(())
     }
 }
-
-/// Each statement must see what earlier locks have waited for.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Removes old points, in a transaction of its own, under the lock of the number of series: in the same one as a
 /// put it would precede or follow it depending on the order of locks.

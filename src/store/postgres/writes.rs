@@ -6,18 +6,17 @@
 //! All transactions take locks in one order, which avoids deadlocks: the table of access tokens; the row of `vm_total`;
 //! the rows of the VMs, by id, which also protect their disks and tokens; existing series, shared; the row of
 //! `series_total`, if series are added or removed; the points, by series and time. A removal of points waits for
-//! `series_total` only and skips other locked rows. These locks are sufficient at every isolation level; a stricter one than
-//! READ COMMITTED fails where this waits, and is retried.
+//! `series_total` only and skips other locked rows. These locks are sufficient at READ COMMITTED, which all of them use.
 
 use std::collections::HashSet;
 
 use super::super::{StoreError, Write, WriteOutcome, Written, as_i64, token_sweep};
 use super::access_tokens;
-use super::locking::{LockPolicy, RowTotal, VM_TOTAL};
+use super::locking::{BEGIN, LockPolicy, RowTotal, VM_TOTAL};
 use super::parameters::{Parameters, Unlogged};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
-use super::points::{self, PointBatch};
+use super::points::{PointBatch, put_autocommit};
 use super::{registrations, updates};
 use crate::limits;
 use crate::model::{PeerIp, VmChange, VmName};
@@ -48,7 +47,7 @@ pub(super) fn commit(
     lock_policy: LockPolicy,
     origin: i64,
 ) -> Result<Vec<Option<WriteOutcome>>, PgError> {
-    if points::put_autocommit(session, writes)? {
+    if put_autocommit(session, writes)? {
         return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
     }
     let mut transaction = Transaction {
@@ -70,14 +69,10 @@ pub(super) fn commit(
 impl<'b> Transaction<'b> {
     /// Begins and, in the same round trip, locks the number of VMs if a write may change it.
     fn begin(&mut self) -> Result<(), PgError> {
-        let begin = match self.writes.iter().any(|write| write.is_put()) {
-            true => points::BEGIN,
-            false => "BEGIN",
-        };
         let changes_access_tokens = |write: &&Write| matches!(write, Write::ChangeAccessTokens(_));
         let begin = match self.writes.iter().any(changes_access_tokens) {
-            true => format!("{begin}; {}", access_tokens::LOCK),
-            false => begin.to_owned(),
+            true => format!("{BEGIN}; {}", access_tokens::LOCK),
+            false => BEGIN.to_owned(),
         };
         if !self.writes.iter().any(|write| changes_total(write)) {
             return Ok(self.session.run(&begin)?);
