@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, Params, params};
+use rusqlite::{OptionalExtension, Params, ffi, params};
 
 use super::super::write::{sizes_after, unnamed, write_separately};
 use super::super::{
@@ -261,11 +261,11 @@ impl Writer<'_> {
     }
 
     fn register(&mut self, vm: &NewVm, vms_max: u64, now: UnixSeconds) -> WriteResult<VmId> {
-        if self.has_name(&vm.name)? {
-            return Err(StoreError::AlreadyRegistered.into());
-        }
         if !self.has_room(vms_max)? {
-            return Err(StoreError::VmLimitReached.into());
+            let is_taken = self.has_name(&vm.name)?;
+            return Err(
+                if is_taken { StoreError::AlreadyRegistered } else { StoreError::VmLimitReached }.into()
+            );
         }
         let id = VmId(self.cache.last_vm(&mut self.statements)? + 1);
         let sql = "INSERT INTO vms (id, name, ram_mib, cpus, password_hash, registered_at, managed_by)
@@ -273,7 +273,10 @@ impl Writer<'_> {
         let NewVm { name, shape, password_hash, disk_sizes_gib, management } = vm;
         let server = management.as_ref().map(|management| management.server.to_string());
         let (ram, cpus) = (shape.ram_mib, shape.cpus);
-        self.execute(sql, params![id.0, name.as_str(), ram, cpus, password_hash, now.0, server])?;
+        match self.execute(sql, params![id.0, name.as_str(), ram, cpus, password_hash, now.0, server]) {
+            Err(error) if is_of_unique_column(&error) => return Err(StoreError::AlreadyRegistered.into()),
+            added => added?,
+        };
         self.cache.add_vm(id.0);
         self.add_disks(id, disk_sizes_gib)?;
         if let Some(token) = management.as_ref().and_then(|management| management.token) {
@@ -379,6 +382,11 @@ impl Writer<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a row was not written since another has the same value in a unique column that is not the id.
+fn is_of_unique_column(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
 /// The parameters of a token.
