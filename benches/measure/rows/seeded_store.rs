@@ -87,9 +87,11 @@ impl SeededStore {
         }
     }
 
-    /// A connection like those of the daemon's workers.
+    /// A connection like those of the daemon's workers, while no daemon uses the store.
     pub fn open(&self) -> Box<dyn Store> {
-        let factory = store::open(&Location::parse(&self.location).expect("a place")).expect("a store");
+        let location = Location::parse(&self.location).expect("a place");
+        let factory = store::open_for_server(&location, 1).expect("a store");
+        factory.open().expect("a store");
         factory.connect().expect("a connection")
     }
 
