@@ -45,13 +45,13 @@ pub struct Request {
     pub vm_field: Option<VmField>,
 }
 
-/// Whether the data of a request name a VM, and the error for a client for which that is wrong.
+/// Whether the data of a request name a VM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VmField {
-    /// They do: an error for any client but an operator.
+    /// They do: the error for any client but an operator.
     Given(BadField),
-    /// They do not: an error for an operator.
-    Missing(BadField),
+    /// They do not, in a field of this name: an error for an operator.
+    Missing(&'static str),
 }
 
 /// A message that is not a valid request, and the reply to it.

@@ -167,7 +167,7 @@ fn command(random: &mut Random) -> (Request, String) {
         }
     };
     let vm_field = vm_field.map(|text| match text {
-        MISSING => VmField::Missing(BadField(text.to_owned())),
+        MISSING => VmField::Missing("vm_id"),
         unknown => VmField::Given(BadField(unknown.to_owned())),
     });
     let token = (!kind.ignores_token() && random.chance(40)).then(|| secret(random));

@@ -24,8 +24,8 @@ use super::watch::Noted;
 use crate::clock::UnixSeconds;
 use crate::ids::{ConnId, ContainerId, VmId};
 use crate::model::{
-    Answer, Caller, Command, CommandName, Failure, Login, Membership, Page, Principal, Query, Request, Scope,
-    TokenHash, VmField, VmName,
+    Answer, BadField, Caller, Command, CommandName, Failure, Login, Membership, Page, Principal, Query,
+    Request, Scope, TokenHash, VmField, VmName,
 };
 use crate::work::{Work, WorkResult, WrongResult};
 use vms::Registrar;
@@ -211,6 +211,7 @@ impl StageInfo for TokenStage {
 
 impl App {
     /// Runs a request whose token, if any, is valid: checks the rights, then the data.
+    #[expect(clippy::boxed_local, reason = "a request is large; avoid moving it before it is destructured")]
     pub(super) fn run(
         &mut self,
         conn: ConnId,
@@ -231,8 +232,9 @@ impl App {
             self.presence.note_request(conn, login.id);
         }
         match (&request.vm_field, principal == Principal::Operator) {
-            (Some(VmField::Given(bad)), false) | (Some(VmField::Missing(bad)), true) => {
-                return Next::failed(Failure::BadField(bad.clone()));
+            (Some(VmField::Given(bad)), false) => return Next::failed(Failure::BadField(bad.clone())),
+            (Some(VmField::Missing(field)), true) => {
+                return Next::failed(Failure::BadField(BadField(format!("missing field: {field}"))));
             }
             _ => {}
         }

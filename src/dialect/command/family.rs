@@ -42,15 +42,17 @@ impl CommandSpec {
             return (Err(bad.into()), None);
         }
         let unknown = data.check_unknown(self.fields);
-        let (unknown, vm_field) =
-            match self.fields_with_vm.map(|fields| (fields, data.check_missing(&["vm_id"]))) {
-                None => (unknown, None),
-                Some((_, Err(missing))) => (unknown, Some(VmField::Missing(missing))),
-                Some((fields, Ok(()))) => (data.check_unknown(fields), unknown.err().map(VmField::Given)),
-            };
+        let (unknown, vm_field) = match self.fields_with_vm {
+            None => (unknown, None),
+            Some(_) if data.value(VM_FIELD).is_none() => (unknown, Some(VmField::Missing(VM_FIELD))),
+            Some(fields) => (data.check_unknown(fields), unknown.err().map(VmField::Given)),
+        };
         (unknown.map_err(Failure::from).and_then(|()| (self.read)(data)), vm_field)
     }
 }
+
+/// Where an operator names a VM.
+const VM_FIELD: &str = "vm_id";
 
 /// A list of objects in the data of a request.
 pub(super) struct ObjectList {

@@ -399,7 +399,7 @@ fn errors_are_found_in_the_order_shape_name_data() {
 #[test]
 fn a_named_vm_is_an_error_for_all_but_operators() {
     let given = |text: &str| Some(VmField::Given(BadField(text.to_owned())));
-    let missing = Some(VmField::Missing(BadField("missing field: vm_id".to_owned())));
+    let missing = Some(VmField::Missing("vm_id"));
     for (name, data, vm_field) in [
         ("update", r#"{"ram":1}"#, missing.clone()),
         ("update", "{}", missing.clone()),
