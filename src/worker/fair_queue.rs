@@ -139,7 +139,7 @@ impl<T> FairQueue<T> {
         self.length += 1;
         self.held += usize::from(flow.is_held);
         self.weight += weight;
-        self.schedule_flow(accounts);
+        schedule(accounts, flow, &self.usage, &mut self.schedule);
     }
 
     /// Holds the jobs of `accounts` until they are released.
@@ -155,18 +155,7 @@ impl<T> FairQueue<T> {
         let Some(flow) = self.flows.get_mut(&accounts).filter(|flow| flow.is_held) else { return };
         flow.is_held = false;
         self.held -= flow.jobs.len();
-        self.schedule_flow(accounts);
-    }
-
-    /// Schedules the flow of `accounts`, if it has jobs that may leave.
-    fn schedule_flow(&mut self, accounts: Accounts) {
-        if let Some(flow) = self.flows.get_mut(&accounts)
-            && !flow.is_scheduled
-            && let Some(entry) = schedule_entry(accounts, flow, &self.usage)
-        {
-            flow.is_scheduled = true;
-            self.schedule.push(Reverse(entry));
-        }
+        schedule(accounts, flow, &self.usage, &mut self.schedule);
     }
 
     /// Takes the next job, if it weighs at most `weight_max`.
@@ -177,12 +166,12 @@ impl<T> FairQueue<T> {
     /// Like [`FairQueue::pop`], but charges the job only if `is_charged` returns true: an abandoned job
     /// costs nothing, and must not be charged to others.
     pub(crate) fn pop_charged(&mut self, weight_max: usize, is_charged: impl Fn(&T) -> bool) -> Option<T> {
-        let (entry, flow) = loop {
+        let (first, entry, flow) = loop {
             let mut first = self.schedule.peek_mut()?;
             let accounts = first.0.accounts;
             let flow = self.flows.get_mut(&accounts)?;
             match schedule_entry(accounts, flow, &self.usage) {
-                Some(entry) if entry == first.0 => break (entry, flow),
+                Some(entry) if entry == first.0 => break (first, entry, flow),
                 Some(entry) => first.0 = entry,
                 None => {
                     PeekMut::pop(first);
@@ -194,10 +183,17 @@ impl<T> FairQueue<T> {
             return None;
         }
         let QueuedJob { weight, job, .. } = flow.jobs.pop_front()?;
+        let is_last = flow.jobs.is_empty();
+        if is_last {
+            PeekMut::pop(first);
+            flow.is_scheduled = false;
+        } else {
+            drop(first);
+        }
         flow.shrink();
         let charge = if is_charged(&job) { charge(weight) } else { 0 };
         self.remove_from_totals(entry.accounts, weight, charge);
-        let progress = charge / self.schedule.len() as u64;
+        let progress = charge / (self.schedule.len() + usize::from(is_last)) as u64;
         self.virtual_time = (self.virtual_time + progress).max(entry.charged_first);
         if self.length == 0 {
             // No account is waiting, so none can be ahead.
@@ -315,6 +311,21 @@ fn both((first, second): Accounts) -> impl Iterator<Item = Account> {
     [Some(first), second].into_iter().flatten()
 }
 
+/// Schedules `flow`, which belongs to `accounts`, if it has jobs that may leave.
+fn schedule<T>(
+    accounts: Accounts,
+    flow: &mut Flow<T>,
+    usage: &BTreeMap<Account, AccountUsage>,
+    schedule: &mut BinaryHeap<Reverse<ScheduleEntry>>,
+) {
+    if !flow.is_scheduled
+        && let Some(entry) = schedule_entry(accounts, flow, usage)
+    {
+        flow.is_scheduled = true;
+        schedule.push(Reverse(entry));
+    }
+}
+
 /// The schedule entry of `flow`, which belongs to `accounts`; `None` if it has no jobs or is held.
 fn schedule_entry<T>(
     accounts: Accounts,
@@ -335,9 +346,10 @@ fn charge(weight: usize) -> u64 {
 }
 
 /// The capacity that a flow without jobs keeps.
-const JOBS_CAPACITY_KEPT: usize = 16;
-/// The number of flows and accounts, beyond those retained the last time, at which idle ones are forgotten.
-const FORGET_THRESHOLD: usize = 128;
+const JOBS_CAPACITY_KEPT: usize = 4;
+/// The number of flows and accounts, beyond those retained the last time, at which idle ones are forgotten: those of 512
+/// connections, so that the ones that are busy by turns are not made anew each time.
+const FORGET_THRESHOLD: usize = 1024;
 
 #[cfg(test)]
 #[path = "fair_queue_tests.rs"]

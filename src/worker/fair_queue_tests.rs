@@ -123,8 +123,8 @@ fn a_held_flow_keeps_its_jobs_in_order() {
     queue.push_first(connection(0), 1, 7);
     queue.push(connection(0), 1, 8);
     // Enough others for a clean-up.
-    (10..500).for_each(|index| queue.push(connection(index), 1, 9));
-    assert_eq!(next(&mut queue, 490), [9; 490]);
+    (10..1000).for_each(|index| queue.push(connection(index), 1, 9));
+    assert_eq!(next(&mut queue, 990), [9; 990]);
     assert_eq!((queue.len(), queue.ready(), queue.pop(usize::MAX)), (4, 0, None));
     queue.release(connection(0));
     assert_eq!((queue.ready(), next(&mut queue, 9)), (4, vec![7, 0, 0, 8]));
@@ -149,6 +149,17 @@ fn idle_accounts_are_forgotten() {
         queue.push(connection(index), 1, 1);
         queue.pop(usize::MAX);
     }
-    assert!(queue.flows.len() + queue.usage.len() < 1000);
+    assert!(queue.flows.len() + queue.usage.len() < 2 * FORGET_THRESHOLD);
     assert_eq!(queue.len(), 1);
+}
+
+#[test]
+fn a_few_hundred_accounts_are_remembered_while_idle() {
+    let mut queue = FairQueue::default();
+    for _ in 0..3 {
+        (0..500).for_each(|index| queue.push(connection(index), 1, 1));
+        assert_eq!((queue.flows.len(), queue.usage.len()), (500, 500));
+        assert_eq!(next(&mut queue, 500).len(), 500);
+    }
+    assert_eq!((queue.flows.len(), queue.schedule.len()), (500, 0));
 }
