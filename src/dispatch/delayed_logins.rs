@@ -71,8 +71,8 @@ impl<J: Jobs> Dispatcher<J> {
         }
         let request_key = context.origin.request_key;
         self.work(context, check.work.clone(), stage, client);
-        if let Some(InFlight { job, .. }) = self.in_flight.get(&request_key) {
-            self.checks.insert(request_key, *job, check);
+        if let Some(in_flight) = self.in_flight.get(&request_key) {
+            self.checks.insert(request_key, in_flight.job, check);
         }
     }
 

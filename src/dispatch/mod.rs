@@ -58,7 +58,8 @@ pub(crate) struct Dispatcher<J> {
     counters: Counters,
     /// The date of this tick.
     date: HttpDate,
-    in_flight: BTreeMap<RequestKey, InFlight>,
+    /// Boxed, since they are large and the map moves its values.
+    in_flight: BTreeMap<RequestKey, Box<InFlight>>,
     /// The password checks among `in_flight`.
     checks: PasswordChecks,
     /// Logins that the rate limiter delays.
@@ -338,7 +339,7 @@ impl<J: Jobs> Dispatcher<J> {
     /// Removes a request from those in flight, with its timer, if it waits for the job of `key`.
     fn release(&mut self, key: JobKey) -> Option<InFlight> {
         let in_flight = match self.in_flight.entry(key.request_key) {
-            Entry::Occupied(entry) if entry.get().job == key.job => entry.remove(),
+            Entry::Occupied(entry) if entry.get().job == key.job => *entry.remove(),
             _ => return None,
         };
         self.timers.disarm(in_flight.deadline, Timer::Job(key));

@@ -126,7 +126,7 @@ impl<J: Jobs> Dispatcher<J> {
             weight,
             page,
         };
-        self.in_flight.insert(request_key, in_flight);
+        self.in_flight.insert(request_key, Box::new(in_flight));
         Ok(weight)
     }
 
