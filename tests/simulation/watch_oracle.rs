@@ -50,7 +50,7 @@ pub(super) struct View {
     /// The VMs of which it knows by a change whether they are online. A snapshot may be later than changes after it.
     was_online: HashMap<String, bool>,
     /// The VMs that went online or offline and are not known: they were removed before the snapshot was read, and their
-    /// removal follows.
+    /// removal follows, or their registration is told late.
     unknown: BTreeSet<String>,
 }
 
@@ -183,7 +183,9 @@ impl View {
         }
         match kind {
             "registered" | "updated" => {
-                ensure(!self.unknown.contains(&name), "it was online before it was there")?;
+                // A registration that was given up while it ran may be told after the login of its VM, which it shows.
+                let is_late = !data["vm"]["last_seen"].is_null() && self.unknown.remove(&name);
+                ensure(is_late || !self.unknown.contains(&name), "it was online before it was there")?;
                 ensure(data["vm"]["vm_id"] == json!(name), "it shows another VM")?;
                 self.vms.insert(name, data["vm"].clone());
             }
