@@ -278,6 +278,7 @@ impl<'a> Replay<'a> {
 
     fn answer_some(&mut self) {
         for _ in 0..self.decisions.take() % 4 {
+            let None = self.ending else { return };
             if self.page_pending.is_some() {
                 self.write_page();
             } else if self.decoding.is_some() {
@@ -308,9 +309,7 @@ impl<'a> Replay<'a> {
         }
         self.run();
         for _ in 0..ROUNDS_MAX {
-            if self.ending.is_some() {
-                return;
-            }
+            let None = self.ending else { return };
             if self.page_pending.is_some() {
                 self.write_page();
             } else if self.decoding.is_some() {
