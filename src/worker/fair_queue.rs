@@ -347,9 +347,9 @@ fn charge(weight: usize) -> u64 {
 
 /// The capacity that a flow without jobs keeps.
 const JOBS_CAPACITY_KEPT: usize = 4;
-/// The number of flows and accounts, beyond those retained the last time, at which idle ones are forgotten: those of 512
+/// The number of flows and accounts, beyond those retained the last time, at which idle ones are forgotten: those of 128
 /// connections, so that the ones that are busy by turns are not made anew each time.
-const FORGET_THRESHOLD: usize = 1024;
+const FORGET_THRESHOLD: usize = 256;
 
 #[cfg(test)]
 #[path = "fair_queue_tests.rs"]
