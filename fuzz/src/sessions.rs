@@ -93,7 +93,6 @@ impl<'a> Replay<'a> {
             request_bytes_max_anonymous: 2000,
             request_bytes_max_forwarded: 2000,
             requests_max: 5,
-            #[cfg(feature = "sealed")]
             sealed: None,
         };
         Replay {
@@ -153,7 +152,6 @@ impl<'a> Replay<'a> {
                         self.write_page();
                     }
                 }
-                #[cfg(feature = "sealed")]
                 Step::Exchange(..) => panic!("the session is not sealed"),
                 Step::Due(seq, data) => self.deliver(seq, &data),
                 Step::NeedInput => {
