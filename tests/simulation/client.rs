@@ -101,6 +101,10 @@ impl Client {
         let connection = env.connect(self.number, self.listener);
         self.connection = Some(connection);
         self.last_activity = env.now;
+        #[cfg(feature = "sealed")]
+        if let Some(sealed) = &mut self.exchange.codec.sealed {
+            sealed.note_progress(env.now);
+        }
         self.exchange.outgoing.extend(self.exchange.codec.handshake());
         // Some wait for the response before they send more.
         if self.exchange.codec.awaits_handshake && env.random.chance(50) {
@@ -320,7 +324,7 @@ impl Client {
         self.exchange.outgoing.drain(..sent);
         #[cfg(feature = "sealed")]
         if let Some(sealed) = &mut self.exchange.codec.sealed {
-            sealed.note_sent(env.now);
+            sealed.note_progress(env.now);
         }
         self.last_activity = env.now;
         // A request is sent within a second or so, however long it is.

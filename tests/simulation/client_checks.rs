@@ -56,8 +56,6 @@ impl Client {
             .shutdown
             .stopped
             .is_some_and(|stopped| connection.closed.is_some_and(|at| at >= stopped + env.config.grace));
-        let has_stalled =
-            connection.stalled_since.is_some_and(|since| closed >= since + limits::WRITE_TIMEOUT);
         if connection.evicted_for.is_some() || connection.is_given_up {
             return Ok(());
         }
@@ -66,7 +64,7 @@ impl Client {
             || connection.lost > 0;
         let may_be_torn =
             self.exchange.expectations.may_be_broken_off(connection.closed_by_handler.is_some(), env);
-        if was_cut || has_stalled || is_torn && may_be_torn {
+        if was_cut || is_torn && may_be_torn {
             return Ok(());
         }
         if !self.exchange.codec.is_at_boundary() {

@@ -43,7 +43,7 @@ pub(super) struct Connection {
     has_acknowledged_end: bool,
     /// Percent of the server's questions before which its system acknowledges more than the client has read.
     acknowledges_percent: Option<usize>,
-    /// The server has closed it because nothing was acknowledged.
+    /// The server has closed it because the client took too long to take or acknowledge its output.
     pub(super) is_given_up: bool,
     outbound_max: usize,
     /// When the server has shut down its direction.
@@ -332,8 +332,10 @@ impl Connection {
     pub(super) fn close(&mut self, now: Instant) {
         self.closings += 1;
         self.closed.get_or_insert(now);
-        let is_stalled = |(_, since, was_missing)| was_missing && now >= since + limits::WRITE_TIMEOUT;
-        self.is_given_up = self.told.is_some_and(is_stalled);
+        let is_late = |since| now >= since + limits::WRITE_TIMEOUT;
+        let unacknowledged_since = self.told.and_then(|(_, since, is_missing)| is_missing.then_some(since));
+        self.is_given_up =
+            unacknowledged_since.is_some_and(is_late) || self.stalled_since.is_some_and(is_late);
         if !self.inbound.is_empty() {
             self.lose_rest();
         }

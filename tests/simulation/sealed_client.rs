@@ -34,8 +34,8 @@ pub(super) struct SealedClient {
     is_finished: bool,
     /// There is no memory for it, and a refusal may come at any time.
     pub(super) is_out_of_memory: bool,
-    /// When it sent something before it stalled.
-    last_sent: Instant,
+    /// When its last step began, at the earliest: it had connected, or sent the step before.
+    step_began: Instant,
     is_stalled: bool,
 }
 
@@ -92,14 +92,13 @@ impl SealedClient {
             sent_request: None,
             is_finished: false,
             is_out_of_memory: false,
-            last_sent: Instant::ORIGIN,
+            step_began: Instant::ORIGIN,
             is_stalled: false,
         }
     }
 
     /// Begins, to send `request`.
-    pub(super) fn begin(&mut self, request: String, accepts_first: bool, now: Instant) {
-        self.last_sent = now;
+    pub(super) fn begin(&mut self, request: String, accepts_first: bool) {
         self.script = Script::draw(accepts_first, &mut self.random);
         self.messages = SealedMessages::draw(self.script.generation, request, &mut self.random);
         self.due = self.replaced(Piece::KeyLengthAck);
@@ -137,10 +136,10 @@ impl SealedClient {
         is_own.then(|| (self.script.generation, self.sent.clone()))
     }
 
-    /// All that was to be sent is sent.
-    pub(super) fn note_sent(&mut self, now: Instant) {
+    /// It has connected or sent something: its next step begins, unless it stalls.
+    pub(super) fn note_progress(&mut self, now: Instant) {
         if !self.is_stalled {
-            self.last_sent = now;
+            self.step_began = now;
         }
     }
 
@@ -173,7 +172,7 @@ impl SealedClient {
         if !has_broken_rule {
             return ensure(may_be_busy, "keys are refused without need");
         }
-        let is_early = self.is_stalled && now < self.last_sent + limits::REQUEST_TIMEOUT;
+        let is_early = self.is_stalled && now < self.step_began + limits::REQUEST_TIMEOUT;
         ensure(!is_early, "a step times out too early")
     }
 

@@ -22,7 +22,7 @@ impl Exchange {
             let request = self.choose_sealed(env);
             let id = env.random.chance(20).then_some("17").filter(|_| !request.has_no_id());
             let text = request.text(id, true, &env.knowledge.model);
-            sealed.begin(text, env.config.accepts_first_generation, env.now);
+            sealed.begin(text, env.config.accepts_first_generation);
             self.sealed_request = Some(request);
         }
         self.codec.sealed = Some(Box::new(sealed));

@@ -36,7 +36,7 @@ pub(super) struct Watcher {
     next_act: Instant,
     /// From then on it keeps its connection, until it knows what is there.
     calm_from: Instant,
-    /// Since when nothing but this client acts.
+    /// Since when nothing but this client acts, and it gets nothing.
     quiet_since: Option<Instant>,
     pub(super) is_done: bool,
 }
@@ -258,14 +258,20 @@ impl Watcher {
             };
             match env.network.connections[connection].receive(count) {
                 Received::Nothing => return Ok(()),
-                Received::Bytes(bytes) => self.decoder.push(&bytes),
+                Received::Bytes(bytes) => {
+                    self.quiet_since = None;
+                    self.decoder.push(&bytes);
+                }
                 Received::End => {
                     self.check_end(connection, env)?;
                     self.leave(env);
                 }
                 Received::Reset => self.leave(env),
             }
-            while let Some(line) = self.decoder.line().map_err(|error| error.to_string())? {
+            // It may leave because of a line, and drop those after it.
+            while self.connection.is_some()
+                && let Some(line) = self.decoder.line().map_err(|error| error.to_string())?
+            {
                 self.take(&line, env).map_err(|why| format!("{why}: {line}"))?;
             }
             if let (ReadPace::Slow { every, .. }, Some(_)) = (self.read_pace, self.connection) {
