@@ -12,6 +12,7 @@ mod errors;
 mod expiring;
 mod last_seen;
 mod listener_policy;
+mod login_history;
 pub mod login_limiter;
 pub mod membership;
 pub mod presence;
@@ -236,7 +237,7 @@ impl App {
             }
             Err(bad) => Next::failed(Failure::BadField(bad.clone())),
             Ok(Some(token)) => {
-                let token = token::hash(token);
+                let token = self.presence.hash_of(conn, token);
                 let current = self.presence.login(conn).cloned();
                 let stage = TokenStage { request, token, current };
                 self.begin_with_token(conn, stage, now - self.clock_lead)

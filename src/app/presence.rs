@@ -5,20 +5,24 @@
 //! An entry has the same index as its connection in the reactor's table. Lists follow this order, so that a reused
 //! index does not appear twice.
 
+use std::hash::{BuildHasher, RandomState};
+
 use super::access::Rights;
 use super::last_seen::LastSeen;
 use super::listener_policy::ListenerPolicies;
 pub use super::listener_policy::ListenerPolicy;
+use super::login_history::LoginHistory;
 use super::membership::VmMembership;
 pub use super::presence_changes::PresenceChange;
 use super::presence_changes::{LoginEnd, PresenceChanges};
+use super::token;
 use super::vm_sessions::VmSessions;
 use crate::clock::{Instant, UnixSeconds};
 use crate::ids::{ConnId, VmId};
 use crate::limits;
 use crate::model::{
-    AnonymousAccess, Caller, Cursor, List, Login, OfflineReason, Peer, Principal, SeenVm, TokenHash, Vm,
-    VmName, VmPresence,
+    AnonymousAccess, Caller, Cursor, List, Login, OfflineReason, Peer, Principal, Secret, SeenVm, TokenHash,
+    Vm, VmName, VmPresence,
 };
 use crate::work::pages::PeerIndex;
 
@@ -38,6 +42,8 @@ pub struct Presence {
     /// The time of this tick, on both clocks.
     instant: Instant,
     now: UnixSeconds,
+    /// The key by which tokens that come again are recognized.
+    token_key: RandomState,
 }
 
 /// What becomes of a connection whose login another client ends.
@@ -58,20 +64,7 @@ struct Entry {
     /// The second, as far as 32 bits reach: until 2106.
     opened: u32,
     /// `None` until the first login: most connections never log in.
-    history: Option<Box<History>>,
-}
-
-/// The logins of one connection.
-#[derive(Default)]
-struct History {
-    login: Option<Login>,
-    /// When the login began.
-    since: UnixSeconds,
-    /// The time of its last request.
-    seen: UnixSeconds,
-    /// Tokens issued on this connection or used to authenticate it, oldest first. They outlast the login: a failed
-    /// login ends it, but a later logout must revoke them all.
-    tokens: Vec<TokenHash>,
+    history: Option<Box<LoginHistory>>,
 }
 
 impl Presence {
@@ -379,6 +372,15 @@ impl Presence {
         self.entry(conn).map(|entry| entry.peer)
     }
 
+    /// The hash of `token`, which comes with a request of the connection.
+    pub fn hash_of(&mut self, conn: ConnId, token: &Secret) -> TokenHash {
+        let key = self.token_key.clone();
+        match self.entry_mut(conn).and_then(|entry| entry.history.as_mut()) {
+            Some(history) => history.hash_of(token, key.hash_one(token.expose())),
+            None => token::hash(token),
+        }
+    }
+
     /// The tokens to revoke when the login ends, oldest first.
     pub fn tokens(&self, conn: ConnId) -> &[TokenHash] {
         let history = self.entry(conn).and_then(|entry| entry.history.as_ref());
@@ -431,16 +433,6 @@ const _: () = assert!(size_of::<Option<Entry>>() <= 40, "every connection has on
 impl Entry {
     fn login(&self) -> Option<&Login> {
         self.history.as_ref()?.login.as_ref()
-    }
-}
-
-impl History {
-    fn remember(&mut self, token: TokenHash) {
-        self.tokens.retain(|known| *known != token);
-        if self.tokens.len() >= limits::TOKENS_PER_CONNECTION_MAX {
-            self.tokens.remove(0);
-        }
-        self.tokens.push(token);
     }
 }
 
