@@ -31,10 +31,10 @@ pub struct Job {
 /// Identifies a job and its request; unique.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct JobKey {
+    /// The number of the job, over all requests. First: two keys differ in it.
+    pub job: u64,
     /// The request.
     pub request_key: RequestKey,
-    /// The number of the job, over all requests.
-    pub job: u64,
 }
 
 /// How a job is queued in its lane.
