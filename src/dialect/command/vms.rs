@@ -177,7 +177,10 @@ pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
         Answer::PasswordChanged(name) => {
             write_done(&format!("Password of VM ({name}) changed successfully"), output);
         }
-        Answer::Updated => write_done("VM info updated successfully", output),
+        // The output of `write_done` in one write: VMs send updates again and again.
+        Answer::Updated => {
+            write_raw(output, r#""status":"success","message":"VM info updated successfully","data":{}"#)
+        }
         Answer::Destroyed => write_done("VM stopped", output),
         _ => return false,
     }
