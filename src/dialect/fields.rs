@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::json::for_each_field;
+use super::json::{after_text, for_each_field};
 use crate::limits;
 use crate::model::{BadField, Secret};
 use crate::sys;
@@ -296,7 +296,8 @@ pub(super) fn string(value: &str) -> Result<Option<Cow<'_, str>>, StringError> {
     let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Ok(None);
     };
-    if !inner.bytes().any(|byte| byte == b'\\') {
+    // Of what ends a text, only a backslash is inside a string.
+    if after_text(inner.as_bytes(), 0) == inner.len() {
         return Ok(Some(Cow::Borrowed(inner)));
     }
     unescape(inner).map(|text| Some(Cow::Owned(text)))

@@ -38,7 +38,7 @@ use crate::model::{
 pub fn decode_json(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let mut envelope = Envelope::new();
     envelope.read(text)?;
-    decode(envelope, customs)
+    decode(&mut envelope, customs)
 }
 
 /// Parses the JSON message at the front of `input`, and returns its length. `None` is no verdict: it is incomplete, or has
@@ -53,7 +53,7 @@ pub fn decode_front(
     }
     let mut envelope = Envelope::new();
     let length = envelope.read_front(input)?;
-    Some((length, envelope.check().and_then(|()| decode(envelope, customs))))
+    Some((length, envelope.check().and_then(|()| decode(&mut envelope, customs))))
 }
 
 /// As [`decode_json`], but with the full reader only, with which the quick one has to agree.
@@ -61,16 +61,16 @@ pub fn decode_front(
 pub fn decode_in_full(text: &[u8], customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let mut envelope = Envelope::new();
     envelope.read_full(text)?;
-    decode(envelope, customs)
+    decode(&mut envelope, customs)
 }
 
-fn decode(mut envelope: Envelope<'_>, customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
+fn decode(envelope: &mut Envelope<'_>, customs: &CustomCommands) -> Result<Box<Request>, Refusal> {
     let decoded = match envelope.dialect_key()? {
-        "command" => command::decode(&mut envelope, customs),
-        "action" => action::decode(&mut envelope),
-        "verb" => verb::decode(&mut envelope, customs),
+        "command" => command::decode(envelope, customs),
+        "action" => action::decode(envelope),
+        "verb" => verb::decode(envelope, customs),
         // A request id alone.
-        _ => conversion::decode(&mut envelope),
+        _ => conversion::decode(envelope),
     };
     decoded.map(Box::new)
 }
@@ -94,7 +94,7 @@ fn decode_body(verb: Option<Verb>, text: &[u8], customs: &CustomCommands) -> Res
     let text = if text.is_empty() { b"{}" } else { text };
     let mut envelope = Envelope::new();
     match envelope.read(text) {
-        Ok(()) if envelope.names_dialect() => decode(envelope, customs),
+        Ok(()) if envelope.names_dialect() => decode(&mut envelope, customs),
         Err(refusal) if envelope.names_dialect() => Err(refusal),
         result => match (result, verb) {
             (Ok(()), Some(_)) => {
