@@ -295,13 +295,15 @@ impl App {
         result: Result<WorkResult, WorkError>,
         now: UnixSeconds,
     ) -> Next {
-        let stage = match (stage, &result) {
-            (Stage::TokenUpdate(update), Err(WorkError::Store(StoreError::NotCurrent))) => {
-                self.token_owners.forget(&update.lookup.token);
-                return update.lookup.look_up(now - self.clock_lead);
+        let stage = match stage {
+            Stage::TokenUpdate(update) => {
+                if let Err(WorkError::Store(StoreError::NotCurrent)) = result {
+                    self.token_owners.forget(&update.lookup.token);
+                    return update.lookup.look_up(now - self.clock_lead);
+                }
+                self.proven(conn, update, result.is_ok())
             }
-            (Stage::TokenUpdate(update), result) => self.proven(conn, update, result.is_ok()),
-            (stage, _) => stage,
+            stage => stage,
         };
         let failure = match (result, &stage) {
             (Err(WorkError::Handler(HandlerFailure::BadParameters(error))), Stage::Custom(stage)) => {

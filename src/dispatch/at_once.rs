@@ -4,7 +4,7 @@ use super::failed_jobs::error_detail;
 use super::{Client, Dispatcher, Effect};
 use crate::app::commands::{Next, Stage};
 use crate::model::CommandName;
-use crate::work::{WorkError, WorkResult};
+use crate::work::{Work, WorkError, WorkResult};
 use crate::worker::Jobs;
 
 impl<J: Jobs> Dispatcher<J> {
@@ -25,20 +25,23 @@ impl<J: Jobs> Dispatcher<J> {
         next
     }
 
-    /// Does the work of a request without a worker while a store that answers at once allows it; returns what comes after
-    /// it. What other jobs do to the store comes first: clients that watch are told of changes in the store's order.
-    pub(super) fn work_at_once(&mut self, command: CommandName, mut next: Next, client: &Client<'_>) -> Next {
-        while let Next::Work { work, stage } = next {
-            let is_first = self.store_jobs == 0 && self.late_writes.is_empty();
-            let cost = work.cost_at_once().filter(|cost| is_first && *cost <= self.at_once_left);
-            let Some((cost, result)) = cost.and_then(|cost| Some((cost, self.jobs.run_at_once(&work)?)))
-            else {
-                return Next::Work { work, stage };
-            };
-            self.at_once_left -= cost;
-            next = self.resume_app(command, stage, result, client);
+    /// Does the work of a request without a worker while a store that answers at once allows it; `next` is then what comes
+    /// after it. What other jobs do to the store comes first: clients that watch are told of changes in the store's order.
+    pub(super) fn work_at_once(&mut self, command: CommandName, next: &mut Next, client: &Client<'_>) {
+        while let Next::Work { work, .. } = next
+            && let Some(result) = self.run_at_once(work)
+            && let Next::Work { stage, .. } = std::mem::replace(next, Next::Status)
+        {
+            *next = self.resume_app(command, stage, result, client);
         }
-        next
+    }
+
+    fn run_at_once(&mut self, work: &Work) -> Option<Result<WorkResult, WorkError>> {
+        let is_first = self.store_jobs == 0 && self.late_writes.is_empty();
+        let cost = work.cost_at_once().filter(|cost| is_first && *cost <= self.at_once_left)?;
+        let result = self.jobs.run_at_once(work)?;
+        self.at_once_left -= cost;
+        Some(result)
     }
 
     /// Has the reactor learn which connections' logins have ended.

@@ -74,9 +74,8 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Handles the deadline of a job that belongs to no connection.
     pub(crate) fn expire_internal(&mut self, key: JobKey, now: Now) {
-        let Some(InFlight { lane, owner: Owner::Internal(job), state, .. }) = self.release(key) else {
-            return;
-        };
+        let Some(in_flight) = self.release(key) else { return };
+        let InFlight { lane, owner: Owner::Internal(job), state, .. } = *in_flight else { return };
         self.counters.jobs_given_up += 1;
         let is_running = match state.abandon() {
             Abandoned::Queued => false,
@@ -145,7 +144,7 @@ impl<J: Jobs> Dispatcher<J> {
                 self.app.watches_mut().end_read(vms);
             }
             (Ok(WorkResult::Changes(page)), Some(Owner::Internal(InternalJob::ReadOthers))) => {
-                self.app.note_others(page);
+                self.app.note_others(*page);
                 self.collect_ended();
             }
             (Ok(_), Some(Owner::Internal(InternalJob::WriteSeen))) => self.seen_written(now),

@@ -89,7 +89,7 @@ impl Bed {
 
     fn destroyed(result: Result<(), &str>) -> Result<WorkResult, WorkError> {
         let change = ContainerChange::Destroyed(result.map_err(|error| error.into()));
-        Ok(WorkResult::Container(ContainerReport { id: ID, client: None, change }))
+        Ok(WorkResult::Container(Box::new(ContainerReport { id: ID, client: None, change })))
     }
 }
 

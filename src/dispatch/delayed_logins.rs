@@ -93,10 +93,8 @@ impl<J: Jobs> Dispatcher<J> {
             return;
         }
         let Some(check) = self.checks.remove(request_key) else { return };
-        let Some(InFlight { owner: Owner::App { command, stage }, store_time, .. }) = self.take(key, client)
-        else {
-            return;
-        };
+        let Some(in_flight) = self.take(key, client) else { return };
+        let InFlight { owner: Owner::App { command, stage }, store_time, .. } = *in_flight else { return };
         let origin = Origin { store_time, ..Origin::new(request_key) };
         let context = RequestContext { command, origin };
         self.check_password(PendingLogin { context, stage, check }, client);

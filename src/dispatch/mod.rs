@@ -230,14 +230,14 @@ impl<J: Jobs> Dispatcher<J> {
         #[cfg(feature = "internals")]
         self.trace(trace::TraceEvent::Begun(client.conn));
         let open = self.in_flight.len() + self.delayed_logins.len() + self.delayed.requests;
-        let next = if open < self.in_flight_max || is_inline {
+        let mut next = if open < self.in_flight_max || is_inline {
             self.app.begin(client.conn, request, client.now.unix)
         } else {
             self.app.refuse(client.conn, &request)
         };
-        let next = self.work_at_once(command, next, client);
-        if let Next::Answer(answer) = next {
-            return self.answer_at_once(head, command, &answer, client);
+        self.work_at_once(command, &mut next, client);
+        if let Next::Answer(answer) = &next {
+            return self.answer_at_once(head, command, answer, client);
         }
         let seq = client.session.open(head);
         self.dispatch(RequestContext::new(client.key(seq), command), next, client);
@@ -253,7 +253,8 @@ impl<J: Jobs> Dispatcher<J> {
     ) {
         let origin = Origin { priority: Priority::Reserved, ..Origin::new(client.key(seq)) };
         let context = RequestContext { command: listing.command, origin };
-        let next = self.app.page(client.conn, listing, cursor);
+        let mut next = self.app.page(client.conn, listing, cursor);
+        self.work_at_once(context.command, &mut next, client);
         self.dispatch(context, next, client);
     }
 
@@ -263,11 +264,10 @@ impl<J: Jobs> Dispatcher<J> {
         if matches!(&completion.result, Ok(WorkResult::Container(report)) if !report.change.is_final()) {
             return self.settle(completion, client.now);
         }
-        let Some(InFlight { lane, owner, submitted, request_deadline, mut store_time, .. }) =
-            self.take(completion.key, client)
-        else {
+        let Some(in_flight) = self.take(completion.key, client) else {
             return self.settle(completion, client.now);
         };
+        let InFlight { lane, owner, submitted, request_deadline, mut store_time, .. } = *in_flight;
         let result = completion.result;
         if let Ok(WorkResult::Container(report)) = &result {
             self.emit_container(report);
@@ -306,7 +306,8 @@ impl<J: Jobs> Dispatcher<J> {
         };
         let origin = Origin { store_time, deadline: request_deadline, ..Origin::new(request_key) };
         let context = RequestContext { command, origin };
-        let next = self.resume_app(command, stage, result, client);
+        let mut next = self.resume_app(command, stage, result, client);
+        self.work_at_once(command, &mut next, client);
         self.dispatch(context, next, client);
     }
 
@@ -328,7 +329,7 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Removes a request from those in flight, if it waits for the job of `key`; the job no longer counts for the
     /// connection.
-    fn take(&mut self, key: JobKey, client: &mut Client<'_>) -> Option<InFlight> {
+    fn take(&mut self, key: JobKey, client: &mut Client<'_>) -> Option<Box<InFlight>> {
         let in_flight = self.release(key)?;
         client.load.jobs -= 1;
         client.load.handler_calls -= u16::from(in_flight.lane == Lane::Handler);
@@ -337,9 +338,9 @@ impl<J: Jobs> Dispatcher<J> {
     }
 
     /// Removes a request from those in flight, with its timer, if it waits for the job of `key`.
-    fn release(&mut self, key: JobKey) -> Option<InFlight> {
+    fn release(&mut self, key: JobKey) -> Option<Box<InFlight>> {
         let in_flight = match self.in_flight.entry(key.request_key) {
-            Entry::Occupied(entry) if entry.get().job == key.job => *entry.remove(),
+            Entry::Occupied(entry) if entry.get().job == key.job => entry.remove(),
             _ => return None,
         };
         self.timers.disarm(in_flight.deadline, Timer::Job(key));
@@ -361,7 +362,7 @@ impl<J: Jobs> Dispatcher<J> {
     fn dispatch(&mut self, context: RequestContext, next: Next, client: &mut Client<'_>) {
         let RequestContext { command, origin } = context;
         let seq = origin.request_key.seq;
-        match self.work_at_once(command, next, client) {
+        match next {
             Next::Answer(answer) => self.answer(seq, command, answer, client),
             Next::Statistics => {
                 let answer = Answer::Statistics(self.statistics(client.now.instant));

@@ -43,7 +43,7 @@ pub struct HypervisorCall {
 
 #[derive(Clone)]
 enum Operation {
-    Create(ContainerOrder),
+    Create(Box<ContainerOrder>),
     Destroy(ContainerId),
 }
 
@@ -115,7 +115,7 @@ impl HypervisorHandle {
 
     /// A call that creates a container for `client`.
     pub fn create(self: &Arc<Self>, order: ContainerOrder, client: ClientKey) -> HypervisorCall {
-        self.call(Operation::Create(order), Some(client))
+        self.call(Operation::Create(Box::new(order)), Some(client))
     }
 
     /// A call that destroys a container for `client`, if that is known.
@@ -195,7 +195,7 @@ impl HypervisorCall {
                         .with_report(move || shell(ContainerChange::ShellOpened));
                 match is_stopped {
                     true => return stopped(responder),
-                    false => responder.run(|responder| hypervisor.create(order, responder)),
+                    false => responder.run(|responder| hypervisor.create(*order, responder)),
                 }
             }
             Operation::Destroy(id) => {

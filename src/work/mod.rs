@@ -136,7 +136,7 @@ pub enum WorkResult {
     },
     /// Whether the access token is valid.
     AccessToken(bool),
-    Credentials(Option<Credentials>),
+    Credentials(Option<Box<Credentials>>),
     Hashed(String),
     Verified(PasswordCheck),
     /// The page, and whether the client's login, if any, is still valid.
@@ -146,7 +146,7 @@ pub enum WorkResult {
     },
     ManagedVms(Vec<VmName>),
     Vms(Vec<Vm>),
-    Changes(ChangesPage),
+    Changes(Box<ChangesPage>),
     /// A decoded long message.
     Decoded(Result<Box<Request>, Refusal>),
     /// The keys of a connection; `None` if the client's block is not valid.
@@ -160,7 +160,7 @@ pub enum WorkResult {
     /// Whether the gate admits the client.
     Admission(bool),
     /// Progress of a container, or the result of its creation or destruction.
-    Container(ContainerReport),
+    Container(Box<ContainerReport>),
 }
 
 /// The result belongs to other work.
@@ -283,9 +283,9 @@ accessors! {
     token -> (Option<TokenOwner>, bool): WorkResult::Token { owner, current_holds } => (owner, current_holds);
     /// Whether the access token is valid.
     access_token -> bool: WorkResult::AccessToken(is_valid) => is_valid;
-    changes -> ChangesPage: WorkResult::Changes(page) => page;
+    changes -> ChangesPage: WorkResult::Changes(page) => *page;
     pinged -> (): WorkResult::Pinged => ();
-    credentials -> Option<Credentials>: WorkResult::Credentials(credentials) => credentials;
+    credentials -> Option<Credentials>: WorkResult::Credentials(credentials) => credentials.map(|credentials| *credentials);
     hashed -> String: WorkResult::Hashed(hash) => hash;
     verified -> PasswordCheck: WorkResult::Verified(check) => check;
     /// The page, and whether the client's login is still valid.
@@ -293,7 +293,7 @@ accessors! {
     converted -> String: WorkResult::Converted(entities) => entities;
     written -> Written: WorkResult::Written(written) => written;
     handled -> Response: WorkResult::Handled(response) => response;
-    container -> ContainerReport: WorkResult::Container(report) => report;
+    container -> ContainerReport: WorkResult::Container(report) => *report;
 }
 
 impl WorkerContext {

@@ -64,18 +64,21 @@ pub(super) fn read_all(
             Read::Changes { after } => store
                 .registry()
                 .changes_after(after.as_ref(), limits::CHANGES_READ_MAX)
-                .map(WorkResult::Changes),
+                .map(|page| WorkResult::Changes(Box::new(page))),
             Read::ManagedVms { server } => store
                 .registry()
                 .managed_vms(*server, limits::MANAGED_VMS_READ_MAX)
                 .map(WorkResult::ManagedVms),
             Read::FindCredentials { name } => {
                 costs.complete(store.registry(), run_of_prefix);
-                store.registry().credentials(name).map(WorkResult::Credentials)
+                store.registry().credentials(name).map(|found| WorkResult::Credentials(found.map(Box::new)))
             }
             Read::FindCredentialsById { vm } => {
                 costs.complete(store.registry(), run_of_prefix);
-                store.registry().credentials_by_id(*vm).map(WorkResult::Credentials)
+                store
+                    .registry()
+                    .credentials_by_id(*vm)
+                    .map(|found| WorkResult::Credentials(found.map(Box::new)))
             }
         };
         is_locked |= matches!(result, Err(StoreError::Busy));

@@ -58,6 +58,8 @@ pub struct Completion {
     pub result: Result<WorkResult, WorkError>,
 }
 
+const _: () = assert!(size_of::<Completion>() <= 88, "each is moved from a worker through two lists");
+
 /// The queue of the lane is full; nothing was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueueFull;

@@ -287,7 +287,7 @@ impl PoolControl {
                     complete(&shared, result.map(WorkResult::Handled).map_err(WorkError::Handler));
                 })),
                 Work::Container(call) => {
-                    call.run(move |report| complete(&shared, Ok(WorkResult::Container(report))))
+                    call.run(move |report| complete(&shared, Ok(WorkResult::Container(Box::new(report)))))
                 }
                 _ => continue,
             };

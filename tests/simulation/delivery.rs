@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use vmherd::internals::embed::{ContainerChange, ContainerReport};
+use vmherd::internals::embed::ContainerChange;
 use vmherd::internals::ids::ConnId;
 use vmherd::internals::work::{WorkError, WorkResult};
 use vmherd::internals::worker::{Completion, Job, JobKey, JobState};
@@ -49,10 +49,12 @@ impl Delivery {
         let is_failure = match result {
             Err(WorkError::Handler(_)) => true,
             // A client that may try again later is told so, and nothing has failed.
-            Ok(WorkResult::Container(ContainerReport {
-                change: ContainerChange::Created(Err(error)) | ContainerChange::Destroyed(Err(error)),
-                ..
-            })) => is_late || !error.is_unavailable,
+            Ok(WorkResult::Container(report)) => match &report.change {
+                ContainerChange::Created(Err(error)) | ContainerChange::Destroyed(Err(error)) => {
+                    is_late || !error.is_unavailable
+                }
+                _ => false,
+            },
             _ => false,
         };
         self.counts.failures += u64::from(is_failure);

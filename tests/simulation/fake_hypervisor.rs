@@ -159,7 +159,8 @@ impl FakeHypervisor {
     pub(super) fn call(&self, key: JobKey, call: HypervisorCall, now: Instant) {
         self.lock().now = now;
         let hypervisor = self.clone();
-        let panic = call.run(move |report| hypervisor.complete(key, Ok(WorkResult::Container(report))));
+        let panic =
+            call.run(move |report| hypervisor.complete(key, Ok(WorkResult::Container(Box::new(report)))));
         if let Some(message) = panic {
             self.complete(key, Err(WorkError::Handler(HandlerFailure::Panicked(message))));
         }

@@ -14,7 +14,8 @@ use crate::work::{Read, Requester, Work, WorkResult, WrongResult};
 /// A worker makes a page.
 #[derive(Debug)]
 pub struct Stage {
-    listing: Listing,
+    /// Boxed: updates are moved through the same enumeration.
+    listing: Box<Listing>,
     /// The login that the worker checks, if the client has one.
     login: Option<Login>,
     /// Whether the client sees of each VM what an operator sees.
@@ -60,7 +61,8 @@ impl App {
         let Some(page) = self.page_request(&listing.query, cursor, is_observed) else {
             return Next::failed(Failure::Internal);
         };
-        let stage = Stage { listing, login: requester.login().cloned(), is_observed, is_last: false };
+        let login = requester.login().cloned();
+        let stage = Stage { listing: Box::new(listing), login, is_observed, is_last: false };
         Next::Work { work: Work::Read(Read::ListPage { requester, page }), stage }
     }
 
@@ -175,7 +177,7 @@ impl Continue for Stage {
             app.watches.snapshot_sent(conn);
         }
         let mut items = if self.is_observed { app.observe(items) } else { items };
-        let mut listing = self.listing;
+        let mut listing = *self.listing;
         let mut next = next.filter(|_| !self.is_last);
         if let (Query::VmTable(table), Items::ObservedVms(vms)) = (&mut listing.query, &mut items) {
             next = vm_table::select(table, vms, next);

@@ -158,6 +158,8 @@ pub(super) struct Resume<'a> {
     pub(super) now: UnixSeconds,
 }
 
+const _: () = assert!(size_of::<Next>() <= 272, "it is moved several times for each request");
+
 impl<S> Next<S> {
     /// The request failed.
     pub fn failed(failure: Failure) -> Next<S> {

@@ -11,9 +11,9 @@ use crate::work::{Hash, Read, Work, WorkResult, WrongResult};
 #[derive(Debug)]
 pub enum Stage {
     /// The name is looked up first, to save the cost of a hash.
-    FindName { vm: NewVm, password: Option<Secret>, registrar: Registrar },
+    FindName { vm: Box<NewVm>, password: Option<Secret>, registrar: Registrar },
     /// The password is hashed.
-    Hash { vm: NewVm, registrar: Registrar },
+    Hash { vm: Box<NewVm>, registrar: Registrar },
     /// The VM is stored.
     Store { name: VmName, registrar: Registrar },
     /// The change is stored.
@@ -35,7 +35,7 @@ pub(super) fn register(
     registrar: Registrar,
 ) -> Next<Stage> {
     let vm = NewVm { name: name.clone(), shape, disk_sizes_gib, password_hash: None, management: None };
-    let stage = Stage::FindName { vm, password, registrar };
+    let stage = Stage::FindName { vm: Box::new(vm), password, registrar };
     Next::Work { work: Work::Read(Read::FindCredentials { name }), stage }
 }
 
@@ -106,11 +106,11 @@ impl Continue for Stage {
                     let stage = Stage::Hash { vm, registrar };
                     Next::Work { work: Work::Hash(Hash::New { password }), stage }
                 }
-                (None, None) => app.store_vm(vm, registrar, now),
+                (None, None) => app.store_vm(*vm, registrar, now),
             },
             Stage::Hash { mut vm, registrar } => {
                 vm.password_hash = Some(result.hashed()?);
-                app.store_vm(vm, registrar, now)
+                app.store_vm(*vm, registrar, now)
             }
             Stage::Store { name, registrar } => {
                 let Written::Registered(id) = result.written()? else { return Err(WrongResult) };

@@ -25,7 +25,7 @@ type Outcome = Option<(Noted, Written)>;
 #[derive(Debug)]
 pub struct BeginStage {
     watch: Watch,
-    client: Watching,
+    client: Box<Watching>,
 }
 
 impl StageInfo for BeginStage {
@@ -41,7 +41,8 @@ impl StageInfo for BeginStage {
 impl App {
     pub(super) fn watch(&mut self, context: Context, watch: Watch) -> Next {
         let Context { conn, principal, caller, token, .. } = context;
-        let begin = BeginStage { watch, client: Watching { principal, caller, token } };
+        let client = Box::new(Watching { principal, caller, token });
+        let begin = BeginStage { watch, client };
         match self.watches.is_live() || begin.watch.from.is_some() {
             true => self.check_login(conn, begin),
             false => {
@@ -88,7 +89,7 @@ impl App {
         let BeginStage { watch, client } = begin;
         let (resumes, wants_snapshot) = (watch.from.is_some(), watch.filter.wants_snapshot());
         let (caller, now) = (client.caller.clone(), self.presence.instant());
-        let query = match self.watches.begin(conn, watch, client, self.random.as_mut(), now) {
+        let query = match self.watches.begin(conn, watch, *client, self.random.as_mut(), now) {
             Err(failure) => return Next::failed(failure),
             Ok(revision) if resumes => return Next::Answer(Answer::Resumed(revision)),
             Ok(revision) => Query::Snapshot(revision),
