@@ -88,7 +88,19 @@ impl PgSession {
         Ok(())
     }
 
-    /// Runs a statement, prepared on first use, as its own transaction; returns the number of rows written.
+    /// Runs a statement, prepared on first use, as its own transaction; returns its rows.
+    pub(super) fn query_autocommit(
+        &mut self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, PgError> {
+        let statement = self.prepare(sql)?;
+        let rows = self.client.query(&statement, parameters).map_err(PgError::from_commit)?;
+        self.last_commit = Some(monotonic_now());
+        Ok(rows)
+    }
+
+    /// Likewise; returns the number of rows written.
     pub(super) fn execute_autocommit(
         &mut self,
         sql: &'static str,

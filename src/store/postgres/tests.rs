@@ -6,6 +6,7 @@ mod opening;
 mod points;
 #[path = "../../../tests/common/proxy.rs"]
 mod proxy;
+mod registrations;
 
 use std::thread;
 
@@ -46,6 +47,25 @@ impl PostgresStore {
 /// `url` with a lock timeout that tests can wait for.
 fn with_short_lock_timeout(url: &str) -> String {
     format!("{url}?options=-c%20lock_timeout%3D50")
+}
+
+/// The number of sessions of a database that wait for a lock.
+const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// `store`, whose connection counts as recently used for the whole test.
+fn warm(store: &mut PostgresStore) -> &mut PostgresStore {
+    let mut session = store.pool.acquire(store.borrower).expect("a connection");
+    session.pretend_recently_used();
+    session.release();
+    store
+}
+
+/// The last statement of the only store's connection.
+fn last_statement(database: &Database<'_>) -> String {
+    let sql = "SELECT query FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'vmherd'";
+    database.client().query_one(sql, &[]).expect("one connection").get(0)
 }
 
 fn number(database: &Database<'_>, sql: &str) -> i64 {

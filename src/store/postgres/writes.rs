@@ -7,6 +7,9 @@
 //! the rows of the VMs, by id, which also protect their disks and tokens; existing series, shared; the row of
 //! `series_total`, if series are added or removed; the points, by series and time. A removal of points waits for
 //! `series_total` only and skips other locked rows. These locks are sufficient at READ COMMITTED, which all of them use.
+//!
+//! Many commits are one statement that is its own transaction, with the same locks in the same order: puts of known series,
+//! and registrations. At a stricter level, which may be the database's default, it can fail; then a transaction follows.
 
 use std::collections::HashSet;
 
@@ -17,7 +20,8 @@ use super::parameters::{Parameters, Unlogged};
 use super::pg_error::PgError;
 use super::pg_session::PgSession;
 use super::points::{PointBatch, put_autocommit};
-use super::{registrations, updates};
+use super::registrations::{self, register_autocommit};
+use super::updates;
 use crate::limits;
 use crate::model::{PeerIp, VmChange, VmName};
 
@@ -34,8 +38,8 @@ struct Transaction<'b> {
     /// The VMs that other transactions have locked.
     locked_ids: HashSet<i64>,
     locked_names: HashSet<VmName>,
-    /// The number of VMs, if a write may change it and no other transaction has locked it.
-    vm_total: Option<RowTotal>,
+    /// Whether it has locked the number of VMs: a write may change that, and no other transaction has locked it.
+    has_vm_total: bool,
     points: PointBatch<'b>,
 }
 
@@ -50,6 +54,9 @@ pub(super) fn commit(
     if put_autocommit(session, writes)? {
         return Ok(vec![Some(Ok(Written::Put { refused: Vec::new() })); writes.len()]);
     }
+    if let Some(outcomes) = register_autocommit(session, writes, origin)? {
+        return Ok(outcomes.into_iter().map(Some).collect());
+    }
     let mut transaction = Transaction {
         session,
         writes,
@@ -57,7 +64,7 @@ pub(super) fn commit(
         origin,
         locked_ids: HashSet::new(),
         locked_names: HashSet::new(),
-        vm_total: None,
+        has_vm_total: false,
         points: PointBatch::default(),
     };
     transaction.begin()?;
@@ -77,7 +84,8 @@ impl<'b> Transaction<'b> {
         if !self.writes.iter().any(|write| changes_total(write)) {
             return Ok(self.session.run(&begin)?);
         }
-        self.vm_total = RowTotal::lock(self.session, &format!("{begin}; "), VM_TOTAL, self.lock_policy)?;
+        let total = RowTotal::lock(self.session, &format!("{begin}; "), VM_TOTAL, self.lock_policy)?;
+        self.has_vm_total = total.is_some();
         Ok(())
     }
 
@@ -157,9 +165,8 @@ impl<'b> Transaction<'b> {
             return Ok(outcomes);
         }
         self.points.write_points(self.session)?;
-        let totals = [&self.points.series_total, &self.vm_total].into_iter().flatten();
-        let updates: String = totals.map(RowTotal::update_sql).collect();
-        self.session.commit(&format!("{updates}COMMIT"))?;
+        let update = self.points.series_total.as_ref().map(RowTotal::update_sql).unwrap_or_default();
+        self.session.commit(&format!("{update}COMMIT"))?;
         Ok(outcomes)
     }
 
@@ -177,7 +184,7 @@ impl<'b> Transaction<'b> {
         if self.lock_policy == LockPolicy::Wait {
             return false;
         }
-        self.vm_total.is_none() && changes_total(write)
+        !self.has_vm_total && changes_total(write)
             || match write {
                 Write::Register { vm, .. } => self.locked_names.contains(&vm.name),
                 Write::AddVm { .. } | Write::ChangeAccessTokens(_) => false,
@@ -199,8 +206,7 @@ impl<'b> Transaction<'b> {
     fn run_together(&mut self, writes: &[&'b Write]) -> Result<Vec<WriteOutcome>, PgError> {
         match writes {
             [Write::Register { .. } | Write::AddVm { .. }, ..] => {
-                let total = self.vm_total.as_mut().expect("locked for every batch that registers");
-                registrations::register(self.session, writes, total, self.origin)
+                registrations::register(self.session, writes, self.origin)
             }
             [write, ..] if updates::is_of_shape(write) => updates::reshape(self.session, writes, self.origin),
             _ => writes.iter().map(|write| self.run(write)).collect(),
@@ -322,14 +328,14 @@ impl<'b> Transaction<'b> {
              gone_tokens AS (DELETE FROM tokens WHERE vm IN (SELECT id FROM gone)),
              gone_disks AS (DELETE FROM disks WHERE vm IN (SELECT id FROM gone)),
              gone_vms AS (DELETE FROM vms WHERE id IN (SELECT id FROM gone)),
+             counted AS (
+                UPDATE vm_total SET vms = greatest(vms - (SELECT count(*) FROM gone), 0)
+                WHERE EXISTS (SELECT FROM gone)),
              logged AS (
                 INSERT INTO changes (origin, kind, subject, name) SELECT $3, 'removed', id, name FROM gone)
              SELECT count(*) FROM gone";
         let rows = self.session.query(sql, &[&names, &server, &self.origin])?;
-        let count = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-        let total = self.vm_total.as_mut().expect("locked for every batch that removes");
-        total.now = (total.now - count).max(0);
-        Ok(count)
+        Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
     }
 
     /// Why the VM `name` was not found among those that are not managed.

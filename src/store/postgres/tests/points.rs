@@ -12,25 +12,6 @@ use super::*;
 use crate::ids::SeriesId;
 use crate::model::PointFilter;
 
-/// The number of sessions of a database that wait for a lock.
-const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
-                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
-
-/// `store`, whose connection counts as recently used for the whole test.
-fn warm(store: &mut PostgresStore) -> &mut PostgresStore {
-    let mut session = store.pool.acquire(store.borrower).expect("a connection");
-    session.pretend_recently_used();
-    session.release();
-    store
-}
-
-/// The last statement of the only store's connection.
-fn last_statement(database: &Database<'_>) -> String {
-    let sql = "SELECT query FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name = 'vmherd'";
-    database.client().query_one(sql, &[]).expect("one connection").get(0)
-}
-
 #[test]
 fn a_registry_only_database_is_migrated() {
     let database = Cluster::shared().database();
