@@ -318,7 +318,8 @@ const STEPS_AT_ONCE_MAX: usize = 1000;
 const FIRST_READS_BYTES_MAX: usize = 16 * limits::READ_CHUNK_BYTES;
 /// Consecutive ticks that may do nothing: spurious events and timers.
 const IDLE_TICKS_MAX: usize = 20;
-const TICKS_MAX: usize = 30_000;
+/// Clients with small windows need some 45 000 for long lists.
+const TICKS_MAX: usize = 100_000;
 /// How long a world with containers lasts.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 const ROUNDS_AFTER_MAX: usize = 10_000;
