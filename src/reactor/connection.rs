@@ -220,9 +220,9 @@ impl<S> Connection<S> {
         self.input.is_empty() && self.output.is_empty() && self.session.waits_for_input()
     }
 
-    /// Whether all replies that were written are sent.
+    /// Whether all answers are sent that the session was given.
     pub(super) fn has_sent_all(&self) -> bool {
-        self.output.is_empty() && self.session.deferred_len() == 0 && !self.session.owes_answer()
+        self.output.is_empty() && !self.session.owes_answer()
     }
 
     /// Reads once: into the input buffer if the connection is open; a lingering one discards the bytes. The buffer's

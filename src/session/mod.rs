@@ -106,9 +106,10 @@ impl Session {
         }
     }
 
-    /// Whether an answer is not in the output: it waits for the client to take a step, or the client has not taken it.
+    /// Whether an answer that was passed on is not in the output: it waits for a paged reply or for a step of the client,
+    /// or is dropped, or the client has not taken it.
     pub fn owes_answer(&self) -> bool {
-        self.codec.owes_answer()
+        self.codec.owes_answer() || self.responses.as_ref().is_some_and(|responses| responses.owes_reply())
     }
 
     /// Whether an answer has broken off, which closes the connection.
@@ -211,6 +212,7 @@ impl Session {
     }
 
     /// Bytes of replies that wait for a paged reply.
+    #[cfg(feature = "internals")]
     pub fn deferred_len(&self) -> usize {
         self.responses.as_ref().map_or(0, |responses| responses.output_after_page_len())
     }

@@ -41,6 +41,8 @@ pub(super) struct ResponseQueue {
     converting: Option<RequestSeq>,
     /// Replies that wait for the paged reply to end.
     output_after_page: Buffer,
+    /// Some of these were dropped.
+    has_dropped: bool,
     /// A message that was decoded but may not start yet; at the end, the last reply.
     pub(super) deferred: Option<Result<Box<Request>, Refusal>>,
     /// The errors of refused messages that are not reported yet; as few as messages are refused in a step.
@@ -260,6 +262,7 @@ impl ResponseQueue {
     /// Stops writing. Open requests stay open until they are answered.
     pub(super) fn poison(&mut self) {
         self.writing = Writing::Silent;
+        self.has_dropped |= !self.output_after_page.is_empty();
         self.output_after_page.clear();
     }
 
@@ -381,7 +384,13 @@ impl ResponseQueue {
         self.ordered.len() + usize::from(self.decoding.is_some()) + self.concurrent.len()
     }
 
+    /// Whether a reply to a request that is no longer open waits for a paged one, or was dropped.
+    pub(super) fn owes_reply(&self) -> bool {
+        self.has_dropped || !self.output_after_page.is_empty()
+    }
+
     /// Bytes of replies that wait for a paged one.
+    #[cfg(feature = "internals")]
     pub(super) fn output_after_page_len(&self) -> usize {
         self.output_after_page.len()
     }

@@ -8,6 +8,7 @@ use crate::ids::DiskId;
 use crate::model::{Caller, CommandName, Cursor, Items, List, Listing, LongMessage, Page, Peer, Query};
 
 mod delayed;
+mod dropped;
 mod long;
 mod one_pass;
 mod ping;
