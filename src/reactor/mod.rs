@@ -12,6 +12,7 @@
 mod accept;
 mod buffer_budget;
 mod closing;
+mod completions;
 mod connection;
 mod connection_timers;
 mod delivery;
@@ -33,7 +34,7 @@ use crate::app::presence::ListenerPolicy;
 use crate::app::{self, App};
 use crate::clock::Clock;
 use crate::dispatch::timers::{LoginRetry, Timer};
-use crate::dispatch::{Client, Dispatcher, Effect, JobLoad, Now};
+use crate::dispatch::{Dispatcher, JobLoad, Now};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::log_limiter::LogRateLimiter;
@@ -42,7 +43,7 @@ use crate::session::{Rules, Session};
 use crate::worker::{Completion, Jobs};
 use accept::Acceptor;
 use buffer_budget::BufferBudget;
-use connection::{Connection, Overdue, Phase, RunMemory};
+use connection::{Connection, Overdue, RunMemory};
 use connection_timers::ConnectionTimers;
 use delivery::Deliveries;
 use net::{Event, Net};
@@ -282,78 +283,6 @@ impl<N: Net, J: Jobs, C: Clock> Reactor<N, J, C> {
                 connection.writable |= writable;
                 self.enqueue(id);
             }
-        }
-    }
-
-    /// Processes the results of workers, up to the limit of a tick. The clients that the embedding program wants to close
-    /// end after the answers that came before.
-    fn collect_completions(&mut self, now: Now) {
-        let has_kept = !self.completions.is_empty();
-        if !has_kept {
-            self.take_completions();
-        }
-        let mut bytes = 0;
-        while bytes < self.settings.bounds.bytes_per_tick
-            && let Some(completion) = self.completions.pop_front()
-        {
-            let id = completion.key.request_key.conn;
-            let Some(connection) = self.connections.get_mut(id) else {
-                self.dispatcher.settle(completion, now);
-                self.apply_effects(now);
-                continue;
-            };
-            let before = connection.output.len();
-            self.dispatcher.resume(completion, &mut connection.client(id, now));
-            bytes += connection.output.len().saturating_sub(before);
-            self.enqueue(id);
-            self.apply_effects(now);
-        }
-        if self.completions.is_empty() {
-            self.disconnect();
-            if has_kept {
-                // The wake-up for those that came meanwhile is gone.
-                self.take_completions();
-            }
-        }
-    }
-
-    /// Takes the clients to close and the results, in this order: an answer that came before a close is among them.
-    fn take_completions(&mut self) {
-        self.leaving.extend(self.dispatcher.take_disconnected());
-        self.dispatcher.drain(&mut self.completions);
-    }
-
-    /// Applies the effects that requests have had on other connections.
-    fn apply_effects(&mut self, now: Now) {
-        for effect in self.dispatcher.take_effects() {
-            match effect {
-                Effect::WithdrawCheck(key) => {
-                    self.with_client(key.conn, now, |dispatcher, client| dispatcher.withdraw(key, client));
-                }
-                Effect::RefuseLogin(key) => {
-                    self.with_client(key.conn, now, |dispatcher, client| {
-                        dispatcher.refuse_login(key, client)
-                    });
-                }
-                Effect::Admit(id) => {
-                    if let Some(connection) = self.connections.get_mut(id) {
-                        connection.phase = Phase::Open;
-                        self.enqueue(id);
-                    }
-                }
-                Effect::Deny(id) => self.close(id),
-                Effect::EndSession(id, end) => {
-                    self.with_client(id, now, |dispatcher, client| dispatcher.end_session(end, client));
-                }
-            }
-        }
-    }
-
-    /// Calls `act` for a connection, if it is open, and queues it to run.
-    fn with_client(&mut self, id: ConnId, now: Now, act: impl FnOnce(&mut Dispatcher<J>, &mut Client<'_>)) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            act(&mut self.dispatcher, &mut connection.client(id, now));
-            self.enqueue(id);
         }
     }
 
