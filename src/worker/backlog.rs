@@ -140,7 +140,8 @@ impl Backlog {
     pub fn take(&mut self, batch: BatchPolicy, threads: usize, run: RunId) -> Vec<Job> {
         let taken = self.take_batch(batch, threads);
         if matches!(batch, BatchPolicy::InOrder { .. }) && !taken.is_empty() {
-            taken.iter().for_each(|job| self.jobs.hold(job.accounts));
+            let same_accounts = taken.chunk_by(|one, next| one.accounts == next.accounts);
+            same_accounts.for_each(|jobs| self.jobs.hold(jobs[0].accounts));
             let running = taken.iter().map(|job| (job.accounts, Arc::clone(&job.state)));
             self.running.insert(run, running.collect());
         }
@@ -151,7 +152,9 @@ impl Backlog {
     pub fn end_run(&mut self, run: RunId, again: Vec<Job>) {
         let running = self.running.remove(&run);
         let is_in_order = running.is_some();
-        running.into_iter().flatten().for_each(|(accounts, _)| self.jobs.release(accounts));
+        let running = running.unwrap_or_default();
+        let same_accounts = running.chunk_by(|(one, _), (next, _)| one == next);
+        same_accounts.for_each(|jobs| self.jobs.release(jobs[0].0));
         let (mut retried, mut rest) = (BTreeSet::new(), Vec::new());
         for job in again {
             if is_in_order && !retried.insert(job.accounts) {

@@ -166,12 +166,14 @@ impl<T> FairQueue<T> {
     /// Like [`FairQueue::pop`], but charges the job only if `is_charged` returns true: an abandoned job
     /// costs nothing, and must not be charged to others.
     pub(crate) fn pop_charged(&mut self, weight_max: usize, is_charged: impl Fn(&T) -> bool) -> Option<T> {
+        // One that is alone is the first, whatever it is charged.
+        let is_only = self.schedule.len() == 1;
         let (first, entry, flow) = loop {
             let mut first = self.schedule.peek_mut()?;
             let accounts = first.0.accounts;
             let flow = self.flows.get_mut(&accounts)?;
             match schedule_entry(accounts, flow, &self.usage) {
-                Some(entry) if entry == first.0 => break (first, entry, flow),
+                Some(entry) if is_only || entry == first.0 => break (first, entry, flow),
                 Some(entry) => first.0 = entry,
                 None => {
                     PeekMut::pop(first);

@@ -11,7 +11,7 @@ use super::lane::LaneQueue;
 use super::maintenance::Maintenance;
 use super::thread_group::ThreadGroup;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Instant, SystemClock};
 use crate::embed::{HandlerFailure, Responder};
 use crate::limits;
 use crate::store::{LockRetryPolicy, StoreError, StoreFactory};
@@ -256,13 +256,16 @@ impl PoolControl {
     /// and may still wait.
     fn run(&self, run: RunId, mut batch: Vec<Job>, context: &mut WorkerContext) -> Vec<Job> {
         batch.retain(|job| job.state.start(run));
-        let is_expired = |job: &mut Job| self.lock_retry(job) == LockRetry::Expired;
+        let mut clock = self.clock;
+        let now = clock.now();
+        let is_expired = |job: &mut Job| self.lock_retry(job, now) == LockRetry::Expired;
         self.fail(batch.extract_if(.., is_expired).collect(), &BUSY);
         let results = run_work(&batch.iter().map(|job| &job.work).collect::<Vec<_>>(), context);
         let mut requeued = Vec::new();
         self.complete(batch.into_iter().zip(results).filter_map(|(job, result)| {
             let is_busy = matches!(&result, Err(error) if *error == BUSY);
-            if is_busy && self.lock_retry(&job) == LockRetry::Possible && job.state.requeue(run) {
+            if is_busy && self.lock_retry(&job, clock.now()) == LockRetry::Possible && job.state.requeue(run)
+            {
                 requeued.push(job);
                 return None;
             }
@@ -300,12 +303,11 @@ impl PoolControl {
     }
 
     /// Whether a job may still be retried after a lock timeout.
-    fn lock_retry(&self, job: &Job) -> LockRetry {
+    fn lock_retry(&self, job: &Job, now: Instant) -> LockRetry {
         let Some(LockRetryPolicy { lock_timeout: attempt, reserve }) = self.lock_retry_policy else {
             return LockRetry::Final;
         };
-        let mut clock = self.clock;
-        let left = job.deadline.since(clock.now());
+        let left = job.deadline.since(now);
         match job.work.lane() {
             lane if !matches!(lane, Lane::Read | Lane::Write) => LockRetry::Final,
             _ if left > reserve => LockRetry::Possible,
