@@ -46,7 +46,8 @@ impl<J: Jobs> Dispatcher<J> {
 
     /// Has the reactor learn which connections' logins have ended.
     pub(super) fn collect_ended(&mut self) {
-        let ended = self.app.presence_mut().take_ended();
-        self.outbox.extend(ended.into_iter().map(|(conn, end)| Effect::EndSession(conn, end)));
+        for (conn, end) in self.app.presence_mut().take_ended() {
+            self.outbox.push(Effect::EndSession(conn, end));
+        }
     }
 }
