@@ -42,11 +42,13 @@ impl ChangeLog {
     }
 }
 
-/// Removes old rows.
+/// Removes old rows. Only those are locked, and those that another process removes are skipped.
 pub(super) fn prune(session: &mut PgSession) -> Result<(), PgError> {
     let sql = "DELETE FROM changes WHERE seq = ANY (ARRAY (
-            SELECT seq FROM (SELECT seq, at FROM changes ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED) oldest
-            WHERE at < extract(epoch FROM clock_timestamp())::bigint - $2))";
+            SELECT seq FROM changes WHERE seq = ANY (ARRAY (
+                SELECT seq FROM (SELECT seq, at FROM changes ORDER BY seq LIMIT $1) oldest
+                WHERE at < extract(epoch FROM clock_timestamp())::bigint - $2))
+            FOR UPDATE SKIP LOCKED))";
     let kept_s = limits::CHANGES_KEPT.as_secs().cast_signed();
     session.query(sql, &[&as_i64(limits::POSTGRES_CHANGES_PRUNED), &kept_s])?;
     Ok(())

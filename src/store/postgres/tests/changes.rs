@@ -107,6 +107,11 @@ fn writes_remove_old_changes() {
     database.client().batch_execute(sql).unwrap();
     let login = register(&mut store, "a", &[]);
     assert_eq!(number(&database, "SELECT count(*) FROM changes"), 2, "the young one, and the new one");
+    assert_eq!(
+        number(&database, "SELECT count(*) FROM changes WHERE xmax <> '0'"),
+        0,
+        "a young one was locked"
+    );
     // Once a second is often enough.
     database.client().batch_execute(sql).unwrap();
     run(&mut store, ram(&login, 7)).unwrap();
