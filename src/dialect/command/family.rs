@@ -122,8 +122,16 @@ pub(super) fn write_head(status: &str, message: Option<&str>, output: &mut Vec<u
     write_raw(output, ",\"data\":");
 }
 
-/// Writes the status, the message and the data of a success without data.
-pub(super) fn write_done(message: &str, output: &mut Vec<u8>) {
+/// Writes the status, the message and the data of a success without data. JSON escapes nothing in `message`.
+pub(super) fn write_done(message: &'static str, output: &mut Vec<u8>) {
+    debug_assert!(!message.contains(|char: char| matches!(char, '"' | '\\') || char.is_control()));
+    write_raw(output, "\"status\":\"success\",\"message\":\"");
+    write_raw(output, message);
+    write_raw(output, "\",\"data\":{}");
+}
+
+/// As [`write_done`], for a message with the name of a VM.
+pub(super) fn write_done_with_name(message: &str, output: &mut Vec<u8>) {
     write_head(SUCCESS, Some(message), output);
     write_raw(output, "{}");
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::family::{CommandSpec, SUCCESS, VM_FIELDS, write_done, write_head};
+use super::family::{CommandSpec, SUCCESS, VM_FIELDS, write_done_with_name, write_head};
 use crate::dialect::fields::{Excerpt, JsonFields, JsonPath, read_secret, read_string};
 use crate::dialect::json_writer::{write_member, write_raw};
 use crate::limits;
@@ -82,7 +82,9 @@ pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
             write_member(output, "{\"ended\":", count);
             write_raw(output, "}");
         }
-        Answer::LoggedOut(name) => write_done(&format!("VM ({name}) logged out successfully"), output),
+        Answer::LoggedOut(name) => {
+            write_done_with_name(&format!("VM ({name}) logged out successfully"), output)
+        }
         _ => return false,
     }
     true

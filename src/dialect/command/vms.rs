@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::family::{CommandSpec, ObjectList, SUCCESS, VM_FIELDS, write_done, write_head};
+use super::family::{
+    CommandSpec, ObjectList, SUCCESS, VM_FIELDS, write_done, write_done_with_name, write_head,
+};
 use super::login::{read_name, read_password};
 use crate::dialect::fields::{AllowedFields, Excerpt, FieldNames, JsonFields, JsonPath, integer};
 use crate::dialect::json_writer::{write_member, write_raw};
@@ -173,14 +175,11 @@ pub(super) fn write_answer(answer: &Answer, output: &mut Vec<u8>) -> bool {
             write_member(output, ",\"id\":", &id.0);
             write_raw(output, "}");
         }
-        Answer::Removed(name) => write_done(&format!("VM ({name}) removed successfully"), output),
+        Answer::Removed(name) => write_done_with_name(&format!("VM ({name}) removed successfully"), output),
         Answer::PasswordChanged(name) => {
-            write_done(&format!("Password of VM ({name}) changed successfully"), output);
+            write_done_with_name(&format!("Password of VM ({name}) changed successfully"), output);
         }
-        // The output of `write_done` in one write: VMs send updates again and again.
-        Answer::Updated => {
-            write_raw(output, r#""status":"success","message":"VM info updated successfully","data":{}"#)
-        }
+        Answer::Updated => write_done("VM info updated successfully", output),
         Answer::Destroyed => write_done("VM stopped", output),
         _ => return false,
     }
